@@ -7,7 +7,9 @@
     │   └── PolicyForbids       well formed, and this node's policy says no
     ├── NotFound              the object named is not here
     │   ├── ContainerNotFound
-    │   └── ImageNotFound
+    │   ├── ImageNotFound
+    │   ├── VolumeNotFound
+    │   └── SecretNotFound      the node has no such secret, or has it no more
     ├── Conflict              it clashes with what is here now
     │   ├── ContainerExists
     │   ├── NameInUse
@@ -16,7 +18,11 @@
     │   ├── RequestConflict     a request id used before, for something else
     │   ├── StaleGeneration     an older intent than the one recorded
     │   ├── IllegalTransition   not possible in the container's present state
-    │   └── Superseded          a newer request overtook this one
+    │   ├── Superseded          a newer request overtook this one
+    │   ├── VolumeExists        with other labels
+    │   ├── VolumeInUse         by the containers in `details['containers']`
+    │   ├── ImageInUse          by the containers in `details['containers']`
+    │   └── PullCancelled       nobody waits for the image any more
     ├── Exhausted             a pool or a capacity of this node has nothing left
     ├── StartFailed           the host refused the container; the container is at fault
     │   ├── CommandNotFound
@@ -26,6 +32,10 @@
     │   ├── HostUnavailable     it could not be reached, or is too old or missing a feature
     │   ├── HostBusy            it is in use just now; the same call may work soon
     │   └── DeadlineExceeded    unknown outcome: it may still happen
+    ├── ImageSourceFailed     a registry or Glance answered, and not as it should
+    │   ├── ImageSourceDenied       it knows no such credentials, or they may not do this
+    │   └── ImageSourceUnavailable  no answer, or a wish to be left alone for now
+    ├── Interrupted           the agent stops; its next start goes on with what is journalled
     ├── AgentBusy             too many requests in flight; nothing was done
     ├── NodeUnreachable       no agent listens under that node's name (client side)
     └── BrokerUnavailable     the message queue did not answer (client side)
@@ -130,6 +140,14 @@ class ImageNotFound(NotFound):
     code = "image_not_found"
 
 
+class VolumeNotFound(NotFound):
+    code = "volume_not_found"
+
+
+class SecretNotFound(NotFound):
+    code = "secret_not_found"
+
+
 class Conflict(LongshoreError):
     code = "conflict"
 
@@ -164,6 +182,22 @@ class IllegalTransition(Conflict):
 
 class Superseded(Conflict):
     code = "superseded"
+
+
+class VolumeExists(Conflict):
+    code = "volume_exists"
+
+
+class VolumeInUse(Conflict):
+    code = "volume_in_use"
+
+
+class ImageInUse(Conflict):
+    code = "image_in_use"
+
+
+class PullCancelled(Conflict):
+    code = "pull_cancelled"
 
 
 class Exhausted(LongshoreError):
@@ -202,6 +236,24 @@ class HostBusy(HostFailed):
 
 class DeadlineExceeded(HostFailed):
     code = "deadline_exceeded"
+    retry = True
+
+
+class ImageSourceFailed(LongshoreError):
+    code = "image_source_failed"
+
+
+class ImageSourceDenied(ImageSourceFailed):
+    code = "image_source_denied"
+
+
+class ImageSourceUnavailable(ImageSourceFailed):
+    code = "image_source_unavailable"
+    retry = True
+
+
+class Interrupted(LongshoreError):
+    code = "interrupted"
     retry = True
 
 

@@ -5,6 +5,8 @@ Sources: capabilities(7), getrlimit(2), signal(7).
 
 from __future__ import annotations
 
+from signal import Signals
+
 CAPABILITIES = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
     "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO "
@@ -41,3 +43,28 @@ def effective_capabilities(
     if "ALL" in add:
         kept -= set(drop)
     return tuple(f"CAP_{name}" for name in sorted(kept))
+
+
+def signal_number(name: str) -> int:
+    """`SIGTERM` → 15, `SIGRTMIN+3` → 37; also what images write: `TERM`, `15`, `RTMAX-1`.
+
+    Raises:
+        ValueError: this node has no such signal.
+    """
+    text = name.strip().upper()
+    if text.isascii() and text.isdigit():
+        number = int(text[:4])
+    else:
+        number = _named(text.removeprefix("SIG"))
+    if not 1 <= number <= Signals.SIGRTMAX:
+        raise ValueError(f"{name[:40]!r} is no signal")
+    return number
+
+
+def _named(text: str) -> int:
+    """0 if there is none; only the real-time signals are counted from one that has a name."""
+    for first, last in (("RTMIN+", Signals.SIGRTMIN), ("RTMAX-", Signals.SIGRTMAX)):
+        offset = text.removeprefix(first)
+        if offset != text and offset.isascii() and offset.isdigit() and int(offset[:4]) <= 15:
+            return last + int(offset) if first.endswith("+") else last - int(offset)
+    return getattr(Signals, f"SIG{text}", 0) if text.isalnum() else 0

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 _LEASE = "create-"
+CGROUP_PARENT = "longshore"
+#: What may be an nft table's name, as a regular expression; nft itself takes no dash.
+NFT_TABLE = r"[a-zA-Z][a-zA-Z0-9_]{0,63}"
 #: IFNAMSIZ leaves 15 characters; 12 hex digits make a clash one in 2**48 per pair, and the
 #: journal claims the name as UNIQUE so that even this is refused and never shared.
 _VETH = "lsh"
@@ -35,6 +38,11 @@ class Names:
     def veth(self) -> str:
         """The host's end of the veth pair."""
         return _VETH + self.id.replace("-", "")[-12:]
+
+    @property
+    def cgroup(self) -> str:
+        """Path below each controller's root; the parent holds all of ours."""
+        return f"{CGROUP_PARENT}/{self.id}"
 
     @property
     def mac(self) -> str:

@@ -10,230 +10,134 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
-from pathlib import PurePosixPath
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from longshore.errors import InvalidSpec
-from longshore.model.linux import CAPABILITIES, RLIMITS, SIGNALS
+from longshore.model.asking import unaskable
+from longshore.model.faults import faults_of
+from longshore.model.injected import FILES_MAX, File, KeyPair, Secret
+from longshore.model.limits import FlavorAsked, Limits
+from longshore.model.mounts import Mount, VolumesFrom
+from longshore.model.nics import NicSpec, PortSpec
+from longshore.model.reference import canonical
+from longshore.model.security import Security
+from longshore.model.sysctls import namespace_of
+from longshore.model.values import (
+    AbsolutePath,
+    HostName,
+    Name,
+    Part,
+    Signal,
+    Text,
+    fault,
+    no_nul,
+    unique,
+)
 
-MIB = 1024 * 1024
-#: runc and crun cannot set themselves up inside less; Docker refuses the same.
-MEMORY_MIN = 6 * MIB
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
-_HOSTNAME = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)(\.(?!-)[a-zA-Z0-9-]{1,63}(?<!-))*")
-_CPUSET = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+#: Those of volumes_from are among them.
+MOUNTS_MAX = 64
 _ENV = re.compile(r"[^=\0]+")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold a NUL byte")
+def _image(text: str) -> str:
+    """As the user wrote it; what it means is `reference.canonical`'s to say."""
+    canonical(no_nul(text))
     return text
 
 
-def _absolute(path: str) -> str:
-    _no_nul(path)
-    pure = PurePosixPath(path)
-    if not pure.is_absolute() or ".." in pure.parts:
-        raise ValueError("must be an absolute path without '..'")
-    return str(pure) if not str(pure).startswith("//") else str(pure)[1:]
+def _address(text: str) -> str:
+    return str(ip_address(text))
 
 
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise ValueError("must be 1 to 63 of a-z A-Z 0-9 _ . - and begin with a letter or digit")
+def _zone(text: str) -> str:
+    if not _ZONE.fullmatch(text):
+        raise ValueError("must be a time zone, such as Europe/Berlin or UTC")
     return text
 
 
-def _unique(values: Sequence[Any], what: str) -> None:
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"{what} {value} is given twice")
-        seen.add(value)
+Address = Annotated[str, AfterValidator(_address)]
+_Key = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-Text = Annotated[str, Field(max_length=32768), AfterValidator(_no_nul)]
-AbsolutePath = Annotated[str, Field(max_length=4096), AfterValidator(_absolute)]
-Name = Annotated[str, AfterValidator(_name)]
-Signal = Annotated[str, Field(pattern="^(" + "|".join(SIGNALS) + ")$")]
+class Dns(Part):
+    """resolv.conf(5) of the container; what is empty is the node's, but for options, which belong
+    to the servers that they stand beside."""
 
-
-class Part(BaseModel):
-    """Strict: '5' is no number, and true is none either; a wrong unit never slips through."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Bind(Part):
-    """A folder or file of the node, under one of its allowed roots, seen at `target`."""
-
-    type: Literal["bind"] = "bind"
-    source: AbsolutePath
-    target: AbsolutePath
-    read_only: bool = False
-    propagation: Literal["private", "rprivate", "slave", "rslave", "shared", "rshared"] = "rprivate"
-
-
-class Tmpfs(Part):
-    """Memory-backed and empty at each start; counts against the container's memory limit."""
-
-    type: Literal["tmpfs"] = "tmpfs"
-    target: AbsolutePath
-    size: Annotated[int, Field(ge=4096, le=2**50)]
-
-
-Mount = Annotated[Bind | Tmpfs, Field(discriminator="type")]
-
-
-class NicSpec(Part):
-    """One interface on a network of the node."""
-
-    network: Name = "default"
-    address: str | None = None
-    mac: str | None = None
-
-    @field_validator("address")
-    @classmethod
-    def _ipv4(cls, value: str | None) -> str | None:
-        return None if value is None else str(IPv4Address(value))
-
-    @field_validator("mac")
-    @classmethod
-    def _unicast(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not _MAC.fullmatch(value.lower()) or int(value[:2], 16) & 1:
-            raise ValueError("must be a unicast address like 02:00:00:00:00:01")
-        return value.lower()
-
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class PortSpec(Part):
-    """A port of the container, published on the node. `host_port` None: the node picks one."""
-
-    container_port: Port
-    host_port: Port | None = None
-    host_ip: str = "0.0.0.0"
-    protocol: Literal["tcp", "udp"] = "tcp"
-
-    @field_validator("host_ip")
-    @classmethod
-    def _ipv4(cls, value: str) -> str:
-        return str(IPv4Address(value))
-
-
-class Ulimit(Part):
-    name: Annotated[str, Field(pattern="^(" + "|".join(RLIMITS) + ")$")]
-    soft: Annotated[int, Field(ge=0, le=2**63 - 1)]
-    hard: Annotated[int, Field(ge=0, le=2**63 - 1)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.soft > self.hard:
-            raise ValueError("soft must not be above hard")
-        return self
-
-
-class Limits(Part):
-    """None: not limited. `memory_swap` is memory plus swap, as the OCI spec has it."""
-
-    cpus: Annotated[float, Field(gt=0, le=4096, strict=False, allow_inf_nan=False)] | None = None
-    cpu_shares: Annotated[int, Field(ge=2, le=262144)] | None = None
-    cpuset: str | None = None
-    memory: Annotated[int, Field(ge=MEMORY_MIN, le=2**53)] | None = None
-    memory_swap: Annotated[int, Field(ge=MEMORY_MIN, le=2**53)] | None = None
-    pids: Annotated[int, Field(ge=1, le=4194304)] | None = None
-    ulimits: tuple[Ulimit, ...] = ()
-    shm_size: Annotated[int, Field(ge=4096, le=2**53)] = 64 * MIB
-
-    @field_validator("cpus", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        if isinstance(value, bool | str):
-            raise ValueError("must be a number of cores, like 1.5")  # noqa: TRY004 - pydantic's contract
-        return value
-
-    @field_validator("cpus")
-    @classmethod
-    def _grain(cls, value: float | None) -> float | None:
-        if value is not None and value < 0.01:
-            raise ValueError("must be at least 0.01: the kernel's smallest quota is 1 ms in 100 ms")
-        return value
-
-    @field_validator("cpuset")
-    @classmethod
-    def _list_format(cls, value: str | None) -> str | None:
-        if value is not None:
-            if not _CPUSET.fullmatch(value):
-                raise ValueError("must be a list like 0-3,5")
-            cpus_of(value)
-        return value
-
-    @field_validator("ulimits")
-    @classmethod
-    def _once(cls, value: tuple[Ulimit, ...]) -> tuple[Ulimit, ...]:
-        _unique([one.name for one in value], "ulimit")
-        return value
-
-    @model_validator(mode="after")
-    def _swap(self) -> Self:
-        if self.memory_swap is not None:
-            if self.memory is None:
-                raise ValueError("memory_swap needs memory")
-            if self.memory_swap < self.memory:
-                raise ValueError("memory_swap is memory plus swap and must not be below memory")
-        return self
-
-
-Capability = Annotated[str, Field(pattern="^(ALL|" + "|".join(CAPABILITIES) + ")$")]
-
-
-class Security(Part):
-    """Beside the default set; `privileged` needs the node's policy to allow it."""
-
-    cap_add: tuple[Capability, ...] = ()
-    cap_drop: tuple[Capability, ...] = ()
-    read_only_rootfs: bool = False
-    privileged: bool = False
+    servers: Annotated[tuple[Address, ...], Field(max_length=8)] = ()
+    search: Annotated[tuple[HostName, ...], Field(max_length=32)] = ()
+    options: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+(:[0-9]+)?$")], ...], Field(max_length=16)
+    ] = ()
 
 
 class ContainerSpec(Part):
-    """The whole request for one container. Empty `command` and `entrypoint`: the image's."""
+    """The whole request for one container.
+
+    None for `entrypoint`, `workdir`, `user` and `stop_signal`, and an empty `command` without
+    an entrypoint: the image's.
+
+    Args:
+        pull: whether to ask the image's source.
+        image_credential: which of the node's configured credentials for it; None: the one that
+            the node has for that registry.
+        flavor: limits that count where `limits` leaves something open.
+        groups: supplementary ones, names of the image's /etc/group or numbers.
+        hostname: None: the name. `domain`: what follows it in the full name.
+        hosts: more lines of /etc/hosts: name → address.
+        annotations: of the OCI spec, for runtimes and their hooks; `labels` are for people.
+        timezone: of tz's names, the node's own files; None: the image's.
+        host_network: the node's own network instead of `nics`.
+        init: a process of the node's runs the command, reaps zombies and passes signals on.
+        stop_grace: seconds between the stop signal and SIGKILL.
+        auto_remove: deleted once it has ended.
+    """
 
     id: str
     name: Name
-    image: Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_no_nul)]
+    image: Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_image)]
+    pull: Literal["always", "if-not-present", "never"] = "if-not-present"
+    image_credential: Name | None = None
+    flavor: FlavorAsked | None = None
     entrypoint: tuple[Text, ...] | None = None
     command: tuple[Text, ...] = ()
     env: dict[str, Text] = Field(default_factory=dict)
     workdir: AbsolutePath | None = None
     user: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]+(:[a-zA-Z0-9_.-]+)?$")] | None = None
-    hostname: Annotated[str, Field(max_length=64)] | None = None
-    labels: dict[Annotated[str, Field(min_length=1, max_length=256)], Text] = Field(
-        default_factory=dict, max_length=64
-    )
-    mounts: Annotated[tuple[Mount, ...], Field(max_length=64)] = ()
+    groups: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")], ...], Field(max_length=64)
+    ] = ()
+    hostname: Annotated[HostName, Field(max_length=64)] | None = None
+    domain: Annotated[HostName, Field(max_length=64)] | None = None
+    hosts: dict[HostName, Address] = Field(default_factory=dict, max_length=256)
+    dns: Dns = Dns()
+    labels: dict[_Key, Text] = Field(default_factory=dict, max_length=64)
+    annotations: dict[_Key, Text] = Field(default_factory=dict, max_length=64)
+    mounts: Annotated[tuple[Mount, ...], Field(max_length=MOUNTS_MAX)] = ()
+    volumes_from: Annotated[tuple[VolumesFrom, ...], Field(max_length=16)] = ()
+    files: Annotated[tuple[File, ...], Field(max_length=64)] = ()
+    secrets: Annotated[tuple[Secret, ...], Field(max_length=64)] = ()
+    key_pair: KeyPair | None = None
+    timezone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] | None = None
     nics: Annotated[tuple[NicSpec, ...], Field(max_length=1)] = (NicSpec(),)
+    host_network: bool = False
     ports: Annotated[tuple[PortSpec, ...], Field(max_length=256)] = ()
     limits: Limits = Limits()
-    stop_signal: Signal = "SIGTERM"
+    init: bool = False
+    stop_signal: Signal | None = None
     stop_grace: Annotated[float, Field(ge=0, le=86400, strict=False, allow_inf_nan=False)] = 10.0
+    auto_remove: bool = False
     security: Security = Security()
 
     @field_validator("id")
@@ -241,6 +145,13 @@ class ContainerSpec(Part):
     def _uuid(cls, value: str) -> str:
         if str(UUID(value)) != value:
             raise ValueError("must be a uuid in its canonical form (lower case, with dashes)")
+        return value
+
+    @field_validator("stop_grace", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        if isinstance(value, bool | str):
+            raise ValueError("must be a number of seconds")  # noqa: TRY004 - pydantic's contract
         return value
 
     @field_validator("env")
@@ -251,51 +162,116 @@ class ContainerSpec(Part):
                 raise ValueError(f"{name!r} is no environment variable's name")
         return value
 
-    @field_validator("hostname")
+    @field_validator("files")
     @classmethod
-    def _host(cls, value: str | None) -> str | None:
-        if value is not None and not _HOSTNAME.fullmatch(value):
-            raise ValueError("must be a host name (RFC 1123)")
+    def _small(cls, value: tuple[File, ...]) -> tuple[File, ...]:
+        if sum(len(one.data) for one in value) > FILES_MAX:
+            raise ValueError(f"must be at most {FILES_MAX} bytes together")
         return value
 
-    @field_validator("mounts")
+    @field_validator("secrets")
     @classmethod
-    def _targets(cls, value: tuple[Mount, ...]) -> tuple[Mount, ...]:
-        _unique([mount.target for mount in value], "target")
-        for mount in value:
-            if mount.target == "/":
-                raise ValueError("target / would hide the image")
+    def _named_once(cls, value: tuple[Secret, ...]) -> tuple[Secret, ...]:
+        unique([one.name for one in value], "secret", "name")
         return value
 
     @field_validator("ports")
     @classmethod
     def _published_once(cls, value: tuple[PortSpec, ...]) -> tuple[PortSpec, ...]:
-        _unique(
+        unique(
             [f"{p.host_ip}:{p.host_port}/{p.protocol}" for p in value if p.host_port is not None],
             "host port",
+            "host_port",
         )
         return value
 
+    @field_validator("security")
+    @classmethod
+    def _own_namespaces(cls, value: Security, info: ValidationInfo) -> Security:
+        """The node's network is in the node's user namespace, and so are its sysctls."""
+        if info.data.get("host_network"):
+            if value.user_namespace:
+                raise ValueError("user_namespace needs a network of its own, not host_network")
+            for name in value.sysctls:
+                if namespace_of(name) == "network":
+                    raise ValueError(f"sysctls: {name} would be the node's, with host_network")
+        if info.data.get("domain") and "kernel.domainname" in value.sysctls:
+            raise ValueError("sysctls: kernel.domainname is what domain says")
+        return value
+
     @model_validator(mode="after")
-    def _ports_need_a_nic(self) -> Self:
-        if self.ports and not self.nics:
+    def _one_network(self) -> Self:
+        if self.host_network and self.nics:
+            raise ValueError("host_network leaves nothing for nics")
+        if self.ports and (self.host_network or not self.nics):
             raise ValueError("ports need a nic to be reached through")
         return self
 
+    @model_validator(mode="after")
+    def _one_thing_a_place(self) -> Self:
+        seen = set(self.managed)
+        kinds: Mapping[str, Sequence[str]] = {
+            "mounts": [one.target for one in self.mounts],
+            "files": [one.target for one in self.files],
+            "secrets": [one.place for one in self.secrets],
+        }
+        for kind, targets in kinds.items():
+            for index, target in enumerate(targets):
+                if target in seen:
+                    raise fault(f"{kind}[{index}].target", f"target {target} is given twice")
+                seen.add(target)
+        return self
 
-def cpus_of(cpuset: str) -> frozenset[int]:
-    """The CPUs that a kernel list like `0-3,5` names.
+    @property
+    def managed(self) -> tuple[str, ...]:
+        """Files of /etc that the node writes as this request says."""
+        asked = {
+            "/etc/hosts": bool(self.hosts),
+            "/etc/resolv.conf": self.dns != Dns(),
+            "/etc/localtime": self.timezone is not None,
+            "/etc/timezone": self.timezone is not None,
+        }
+        return tuple(target for target, is_asked in asked.items() if is_asked)
 
-    Raises:
-        ValueError: a range that runs backwards.
-    """
-    cpus: set[int] = set()
-    for part in cpuset.split(","):
-        low, _, high = part.partition("-")
-        if int(high or low) < int(low):
-            raise ValueError(f"{part} runs backwards")
-        cpus.update(range(int(low), int(high or low) + 1))
-    return frozenset(cpus)
+    def but(self, **changes: Any) -> ContainerSpec:
+        """A copy with these fields changed. Raises InvalidSpec: it contradicts itself then."""
+        try:
+            return ContainerSpec(**{**dict(self), **changes})
+        except ValidationError as error:
+            raise invalid(faults_of(error, "spec"), {"name": self.name}) from None
+
+    def without_values(self) -> ContainerSpec:
+        """What may be shown and kept: the values of secrets and the content of files are kept
+        elsewhere, encrypted the former, and the latter no longer than it takes to write them."""
+        if not any(one.value is not None for one in self.secrets) and not self.contents:
+            return self
+        secrets = tuple(one.model_copy(update={"value": None}) for one in self.secrets)
+        files = tuple(one.model_copy(update={"content": None}) for one in self.files)
+        return self.model_copy(update={"secrets": secrets, "files": files})
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """Of its files, one each; none in a spec that the agent shows."""
+        return tuple(one.content for one in self.files if one.content is not None)
+
+    def with_contents(self, contents: Sequence[str]) -> ContainerSpec:
+        """What `without_values` has taken from its files, put back."""
+        files = tuple(
+            one.model_copy(update={"content": content})
+            for one, content in zip(self.files, contents, strict=True)
+        )
+        return self.model_copy(update={"files": files})
+
+    @property
+    def interfaces(self) -> tuple[NicSpec, ...]:
+        """The nics that it gets: none beside the node's own network."""
+        return () if self.host_network else self.nics
+
+    @property
+    def full_name(self) -> str:
+        """Host name, with the domain if there is one."""
+        host = self.hostname or self.name
+        return f"{host}.{self.domain}" if self.domain else host
 
 
 def parse(value: Mapping[str, Any]) -> ContainerSpec:
@@ -304,20 +280,38 @@ def parse(value: Mapping[str, Any]) -> ContainerSpec:
     Raises:
         InvalidSpec: with every fault and its field path.
     """
+    spec = recorded(value)
+    if faults := unaskable(spec):
+        raise invalid(faults, value)
+    return spec
+
+
+def recorded(value: Mapping[str, Any]) -> ContainerSpec:
+    """The spec in a status: without the values of secrets, with what the node made of it.
+
+    Raises:
+        InvalidSpec: as `parse`.
+    """
     try:
-        return ContainerSpec.model_validate_json(_json(value))
+        return ContainerSpec.model_validate_json(_json(_with_nics(value)))
     except ValidationError as error:
-        faults = [
-            {"field": _path(fault["loc"]), "why": _why(fault)}
-            for fault in error.errors(include_url=False, include_input=False)
-        ]
+        raise invalid(faults_of(error, "spec"), value) from None
+
+
+def _with_nics(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """None by default beside the node's network, so that what is dumped can be read again."""
+    return {"nics": [], **value} if value.get("host_network") is True else value
+
+
+def invalid(faults: Sequence[Mapping[str, str]], value: Mapping[str, Any]) -> InvalidSpec:
+    """All faults of a spec as one error, which says the first."""
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    raise InvalidSpec(
+    return InvalidSpec(
         f"cannot accept the spec: {first['field']}: {first['why']}{more}",
         field=first["field"],
         object=str(value.get("name") or value.get("id") or "") or None,
-        details={"faults": faults},
+        details={"faults": list(faults)},
     )
 
 
@@ -327,18 +321,3 @@ def _json(value: Mapping[str, Any]) -> str:
         return json.dumps(value)
     except (TypeError, ValueError) as error:
         raise InvalidSpec(f"cannot accept the spec: not JSON: {error}", field="spec") from error
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """`('mounts', 0, 'bind', 'source')` → `mounts[0].source`."""
-    parts = [
-        part for i, part in enumerate(location) if not (part in ("bind", "tmpfs") and i >= 2)
-    ]
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return text.lstrip(".") or "spec"
-
-
-def _why(fault: Mapping[str, Any]) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "no such field"
-    return str(fault["msg"]).removeprefix("Value error, ")

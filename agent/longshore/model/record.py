@@ -1,0 +1,185 @@
+"""What the journal keeps of a container: what was promised, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from longshore.model import status
+from longshore.model.anonymous import with_anonymous
+from longshore.model.host import AppliedLimits, Ids, Image, Nic, PublishedPort, User
+from longshore.model.mounts import Bind, Borrowed, Mount, NamedVolume, Tmpfs
+from longshore.model.names import Names
+from longshore.model.reference import canonical
+from longshore.model.spec import ContainerSpec
+from longshore.model.state import Desired, State
+from longshore.model.status import OutOfMemory
+
+
+class Facts(BaseModel):
+    """What was decided (nics, ports) before, and found out during, the last create or start.
+
+    Args:
+        oci: digest of the OCI spec in containerd's record.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    nics: tuple[Nic, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    image: Image | None = None
+    user: User | None = None
+    pid: int | None = None
+    limits: AppliedLimits | None = None
+    ids: Ids | None = None
+    oci: str | None = None
+
+
+class Record(BaseModel):
+    """One container. Times are Unix seconds.
+
+    Args:
+        desired: what is wanted in the end, by whom (`desired_by`) and since when (`desired_at`).
+        grace: seconds between stop signal and SIGKILL that the last stop or delete asked for,
+            None for the spec's.
+        reason: why it is in `state`, for people.
+        error: `LongshoreError.to_dict` of the last thing that failed, None when all went well.
+        leftovers: undos that failed and are retried; while there are any, nothing it claimed
+            is given to others.
+        out_of_memory: the last time that the kernel killed a process of it to free memory.
+        contents: of the files in `spec`, which has none itself, until they are written.
+        sealed: name of a secret that came with the request → its value, encrypted.
+        paused: the agent froze its processes for a while; whoever finds it so lets them go on.
+        with_credential: the request brought a credential for the image, which is kept in memory
+            alone.
+        steps: name and seconds of each step of the last create or start.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: ContainerSpec
+    generation: int
+    desired: Desired
+    desired_by: str
+    desired_at: float
+    grace: float | None = None
+    state: State
+    reason: str
+    error: dict[str, Any] | None = None
+    leftovers: tuple[str, ...] = ()
+    facts: Facts = Facts()
+    steps: tuple[tuple[str, float], ...] = ()
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int | None = None
+    out_of_memory: OutOfMemory | None = None
+    contents: tuple[str, ...] = ()
+    sealed: Mapping[str, str] = {}
+    paused: bool = False
+    with_credential: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def names(self) -> Names:
+        return Names(self.spec.id)
+
+    @property
+    def uses(self) -> str | None:
+        """What must not be removed: the digest of its image, or the canonical name of one that is
+        still to be found. None: a create that failed needs nothing any more."""
+        if self.state is State.FAILED:
+            return None
+        image = self.facts.image
+        return image.digest if image else canonical(self.spec.image)
+
+    def but(self, **changes: Any) -> Record:
+        """A copy with these fields changed."""
+        return self.model_copy(update=changes)
+
+    def status(self) -> status.ContainerStatus:
+        """What callers are shown of it."""
+        image, spec, facts = self.facts.image, self.spec, self.facts
+        running = self.state is State.RUNNING
+        return status.ContainerStatus(
+            id=self.id,
+            name=self.name,
+            image=spec.image,
+            image_digest=image.digest if image else None,
+            state=self.state,
+            desired=self.desired,
+            generation=self.generation,
+            reason=self.reason,
+            error=status.ErrorStatus(**self.error) if self.error else None,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            exit_code=self.exit_code,
+            pid=facts.pid if running else None,
+            command=_command(self),
+            nics=tuple(status.NicStatus(**vars(nic)) for nic in facts.nics),
+            ports=tuple(
+                status.PortStatus(
+                    protocol=port.protocol,
+                    host_ip=port.host_ip,
+                    host_port=port.host_port,
+                    container_port=port.container_port,
+                )
+                for port in facts.ports
+            ),
+            mounts=_mounts(self),
+            limits=status.LimitsStatus(**vars(facts.limits)) if facts.limits else None,
+            out_of_memory=self.out_of_memory,
+            ids=status.IdRange(**vars(facts.ids)) if facts.ids else None,
+            labels={**(image.config.labels if image else {}), **spec.labels},
+            steps=tuple(
+                status.StepStatus(name=name, seconds=seconds) for name, seconds in self.steps
+            ),
+            spec=spec.model_dump(mode="json"),
+        )
+
+
+def _mounts(record: Record) -> tuple[status.MountStatus, ...]:
+    """Those of the spec and, once the image is known, its anonymous volumes."""
+    image, spec = record.facts.image, record.spec
+    volumes = image.config.volumes if image else ()
+    return tuple(
+        status.MountStatus(
+            type="anonymous" if isinstance(mount, Borrowed) else mount.type,
+            source=_source(mount),
+            target=mount.target,
+            read_only=not isinstance(mount, Tmpfs) and mount.read_only,
+        )
+        for mount in with_anonymous(spec.mounts, volumes, record.id)
+    )
+
+
+def _source(mount: Mount) -> str:
+    match mount:
+        case Bind():
+            return mount.source
+        case NamedVolume():
+            return mount.name or ""
+        case Borrowed():
+            return mount.container
+        case Tmpfs():
+            return ""
+
+
+def _command(record: Record) -> tuple[str, ...]:
+    """Entrypoint and command as they run, once the image is known."""
+    spec, image = record.spec, record.facts.image
+    if image is None:
+        return (spec.entrypoint or ()) + spec.command
+    if spec.entrypoint is not None:
+        return spec.entrypoint + spec.command
+    return image.config.entrypoint + (spec.command or image.config.command)
