@@ -1,0 +1,269 @@
+"""How each act of the plan is carried out on the host, and what came of it.
+
+An act changes the host alone; `converge` writes what it returns to the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from longshore.errors import HostBusy, LongshoreError, Superseded
+from longshore.lifecycle import memory
+from longshore.lifecycle.create import CREATE, PREPARE, RUN
+from longshore.lifecycle.pipeline import NO_FAILURE, Context, Postponed, Step, run, unwind
+from longshore.lifecycle.ports import Host
+from longshore.lifecycle.steps import limits, network
+from longshore.model.host import Image, Task, TaskStatus
+from longshore.model.linux import signal_number
+from longshore.model.plan import Act, Action
+from longshore.model.record import Record
+from longshore.model.state import Happening, State
+
+_ALIVE = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSED})
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an act did. `changes` are fields of the record; no `happening`: the state stays."""
+
+    reason: str
+    happening: Happening | None = None
+    error: LongshoreError | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What acts work with, for one container."""
+
+    host: Host
+    now: Callable[[], float]
+    timer: Callable[[], float]
+    #: Asks to be told (by the bell) when the container's process ends.
+    watch_exit: Callable[[], None]
+    #: Waits up to that many seconds for the bell; returns at once when it rang already.
+    wait: Callable[[float], None]
+    #: Whether the caller meanwhile wants something else, or less patience.
+    superseded: Callable[[], bool]
+    #: Has fields of the record written down at once: what says so is about to be removed.
+    note: Callable[[Mapping[str, Any]], None]
+    pull: Callable[[], Image]
+    note_image: Callable[[Image], None]
+    #: Whether it is known that nothing of the container is on the host.
+    clean: bool = False
+
+
+def _leave(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    return Result(action.reason, changes={"error": record.error})
+
+
+def _keep(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    scene.watch_exit()
+    if record.paused:
+        scene.host.tasks.resume(record.names)
+    network.STEP.do(Context(scene.host, record))
+    changes: dict[str, Any] = {"paused": False}
+    now, mended = limits.keep(scene.host, record)
+    if mended is not None:
+        facts = record.facts.model_copy(update={"limits": now})
+        changes |= {"facts": facts, "reason": f"it runs; {mended}"}
+    return Result(action.reason, changes=changes)
+
+
+@dataclass(frozen=True)
+class _Making:
+    steps: Sequence[Step]
+    happening: Happening
+    adopting: bool = False
+
+
+_MAKINGS = {
+    Act.CREATE: _Making(CREATE, Happening.STARTED),
+    Act.PREPARE: _Making(PREPARE, Happening.PREPARED),
+    Act.RUN: _Making(RUN, Happening.STARTED),
+    Act.ADOPT: _Making(RUN, Happening.STARTED, adopting=True),
+}
+
+
+def _make(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    making = _MAKINGS[action.act]
+    if not making.adopting and not scene.clean:
+        leftovers = unwind(making.steps, scene.host, record.names)
+        if leftovers:
+            raise _not_removed(record, leftovers, "make")
+    context = Context(
+        scene.host,
+        record,
+        adopting=making.adopting,
+        watch_exit=scene.watch_exit,
+        superseded=scene.superseded,
+        pull=scene.pull,
+        note_image=scene.note_image,
+        timer=scene.timer,
+    )
+    error = run(making.steps, context)
+    if error is not None:
+        return _unmake(scene, context, making, error)
+    # Its first instruction came with the last step, which began so long ago.
+    began = scene.now() - context.steps[-1][1]
+    started = {"started_at": began, "finished_at": None, "exit_code": None}
+    return Result(
+        "it runs" if making.happening is Happening.STARTED else "it is prepared",
+        making.happening,
+        changes={
+            "facts": context.record.facts,
+            "steps": tuple(context.steps),
+            "leftovers": (),
+            **(started if making.happening is Happening.STARTED else {}),
+        },
+    )
+
+
+def _unmake(scene: Scene, context: Context, making: _Making, error: LongshoreError) -> Result:
+    """A failed create gives everything back, a failed start what lasts from start to end."""
+    record = context.record
+    if making.adopting:
+        # What runs is never taken down because something around it could not be completed.
+        return Result(f"its process runs; {error}", error=error)
+    if isinstance(error, Postponed):
+        # Whoever postpones has made nothing, nor did anyone before it.
+        return Result(str(error), changes={"reason": str(error), "leftovers": ()})
+    back = CREATE if record.state is State.CREATING else RUN
+    leftovers = unwind(back, scene.host, record.names)
+    for one in leftovers:
+        error.add_note(f"left over: {one}")
+    if isinstance(error, NO_FAILURE):
+        # It keeps what it claimed: who overtook it, or the agent's next life, goes on from here.
+        done = {"steps": tuple(context.steps), "leftovers": leftovers}
+        return Result(str(error), error=error, changes=done)
+    given_back = {"nics": (), "ports": (), "ids": None} if back is CREATE else {}
+    changes: dict[str, Any] = {
+        "facts": record.facts.model_copy(update={"pid": None, "limits": None, **given_back}),
+        "steps": tuple(context.steps),
+        "leftovers": leftovers,
+    }
+    return Result(str(error), Happening.FAILED, error, changes)
+
+
+def _end(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    return _ended(scene, record, task, action.reason)
+
+
+def _stop(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    last = _terminate(scene, record, task)
+    if last is None:
+        return _overtaken(record)
+    return _ended(scene, record, last, "it was stopped, as wanted")
+
+
+def _ended(scene: Scene, record: Record, task: Task, reason: str) -> Result:
+    """`task` as last seen: its end is written down before it is removed with all that says so."""
+    found: dict[str, Any] = {"out_of_memory": memory.at_end(scene.host, record, scene.now())}
+    if task.status is TaskStatus.STOPPED:
+        found |= {"exit_code": task.exit_code, "finished_at": task.exited_at}
+    if any(getattr(record, name) != value for name, value in found.items()):
+        scene.note(found)
+        record = record.but(**found)
+    end = scene.host.tasks.delete(record.names)
+    code = record.exit_code if record.finished_at else end.code if end else None
+    leftovers = unwind(RUN, scene.host, record.names)
+    changes: dict[str, Any] = {
+        "facts": record.facts.model_copy(update={"pid": None}),
+        "leftovers": leftovers,
+        "paused": False,
+        "finished_at": record.finished_at or (end.at if end else scene.now()),
+        "exit_code": code,
+    }
+    return Result(_how(record, code, reason), Happening.ENDED, changes=changes)
+
+
+def _how(record: Record, code: int | None, reason: str) -> str:
+    told = reason if code is None else f"{reason}, with exit code {code}"
+    return told + memory.words(memory.this_run(record))
+
+
+def _delete(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    if _terminate(scene, record, task) is None:
+        return _overtaken(record)
+    leftovers = unwind(CREATE, scene.host, record.names)
+    if leftovers:
+        error = _not_removed(record, leftovers, "delete")
+        return Result(str(error), error=error, changes={"leftovers": leftovers})
+    return Result("it was deleted, as wanted", Happening.REMOVED)
+
+
+def _clean(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    leftovers = unwind(CREATE if record.state is State.FAILED else RUN, scene.host, record.names)
+    changes: dict[str, Any] = {"error": record.error, "leftovers": leftovers}
+    if leftovers:
+        return Result(
+            record.reason, error=_not_removed(record, leftovers, "clean"), changes=changes
+        )
+    return Result(record.reason, changes=changes)
+
+
+def _terminate(scene: Scene, record: Record, task: Task) -> Task | None:
+    """Signals the first process and waits out the grace; what is then left the undo kills.
+
+    Returns the task as last seen, or None when a newer request came meanwhile: it may want less
+    grace, or none.
+    """
+    grace = record.spec.stop_grace if record.grace is None else record.grace
+    if grace <= 0 or task.status not in _ALIVE:
+        return task
+    until = scene.timer() + grace
+    scene.watch_exit()
+    if record.paused:
+        # Frozen it could not act on the signal.
+        scene.host.tasks.resume(record.names)
+    scene.host.tasks.kill(record.names, _stop_signal(record))
+    while (left := until - scene.timer()) > 0:
+        scene.wait(left)
+        if scene.superseded():
+            return None
+        # The bell may also ring because waiting broke off; only containerd knows.
+        task = scene.host.tasks.get(record.names)
+        if task.status not in _ALIVE:
+            break
+        scene.watch_exit()
+    return task
+
+
+def _overtaken(record: Record) -> Result:
+    error = Superseded(
+        f"cannot finish the {record.state} of container {record.name}: "
+        "a newer request overtook this one",
+        object=record.name,
+    )
+    return Result(record.reason, error=error)
+
+
+def _stop_signal(record: Record) -> int:
+    image = record.facts.image
+    name = record.spec.stop_signal or (image.config.stop_signal if image else "") or "SIGTERM"
+    return signal_number(name)
+
+
+def _not_removed(record: Record, leftovers: Sequence[str], verb: str) -> HostBusy:
+    return HostBusy(
+        f"cannot {verb} container {record.name} yet: could not remove {'; '.join(leftovers)}",
+        object=record.name,
+        hint="the agent goes on trying",
+        details={"leftovers": list(leftovers)},
+    )
+
+
+ACTS: Mapping[Act, Callable[[Scene, Record, Task, Action], Result]] = {
+    Act.LEAVE: _leave,
+    Act.CREATE: _make,
+    Act.PREPARE: _make,
+    Act.RUN: _make,
+    Act.ADOPT: _make,
+    Act.KEEP: _keep,
+    Act.END: _end,
+    Act.STOP: _stop,
+    Act.DELETE: _delete,
+    Act.CLEAN: _clean,
+}

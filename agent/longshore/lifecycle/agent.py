@@ -1,0 +1,178 @@
+"""The whole of what the front doors offer, put together from its parts; see `Service`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from longshore.lifecycle.admission import Admission
+from longshore.lifecycle.changes import Changes
+from longshore.lifecycle.containers import Containers
+from longshore.lifecycle.fitting import Fitting
+from longshore.lifecycle.images import Images
+from longshore.lifecycle.node import Node
+from longshore.lifecycle.volumes import Volumes
+from longshore.model.commit import Commit
+from longshore.model.names import Names
+from longshore.model.request import Request
+from longshore.model.spec import ContainerSpec
+from longshore.model.state import State
+from longshore.model.status import (
+    Change,
+    ContainerStatus,
+    FitsStatus,
+    FlavorStatus,
+    ImageDetail,
+    ImageStatus,
+    LogChunk,
+    NodeStatus,
+    PruneStatus,
+    TransferStatus,
+    VolumeStatus,
+)
+from longshore.model.transfer import Auth, Credential, PullPolicy
+
+#: In these more may yet be written to a log.
+_WRITING = frozenset({State.CREATING, State.CREATED, State.STARTING, State.RUNNING, State.STOPPING})
+
+
+class LogFiles(Protocol):
+    def read(
+        self, names: Names, *, tail: int | None, follow: bool, ended: Callable[[], bool]
+    ) -> Iterator[LogChunk]: ...
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Satisfies `service.Service`.
+
+    Args:
+        archive: opens what the bus asks to load; raises PolicyForbids for what it may not.
+    """
+
+    containers: Containers
+    admission: Admission
+    fitting: Fitting
+    volumes: Volumes
+    images: Images
+    node: Node
+    seen: Changes
+    log_files: LogFiles
+    spool_dir: Path
+    archive: Callable[[Path], AbstractContextManager[Path]]
+
+    def create(
+        self,
+        request: Request,
+        spec: ContainerSpec,
+        *,
+        start: bool = True,
+        credential: Credential | None = None,
+    ) -> ContainerStatus:
+        return self.containers.create(request, spec, start=start, credential=credential)
+
+    def is_ready(self, spec: ContainerSpec) -> bool:
+        return self.admission.is_ready(spec)
+
+    def fits(self, spec: ContainerSpec) -> FitsStatus:
+        return self.fitting.fits(spec)
+
+    def list_flavors(self) -> Sequence[FlavorStatus]:
+        return self.admission.flavors().statuses()
+
+    def start(self, request: Request, ref: str) -> ContainerStatus:
+        return self.containers.start(request, ref)
+
+    def stop(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        return self.containers.stop(request, ref, grace=grace)
+
+    def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
+        return self.containers.delete(request, ref, force=force)
+
+    def show(self, ref: str) -> ContainerStatus:
+        return self.containers.show(ref)
+
+    def list(self) -> Sequence[ContainerStatus]:
+        return self.containers.list()
+
+    def load_image(self, archive: Path) -> Sequence[ImageStatus]:
+        with self.archive(archive) as opened:
+            return self.load_spooled_image(opened)
+
+    def load_spooled_image(self, archive: Path) -> Sequence[ImageStatus]:
+        return self.images.load(archive)
+
+    def list_images(self) -> Sequence[ImageStatus]:
+        return self.images.list()
+
+    def show_image(self, name: str) -> ImageDetail:
+        return self.images.show(name)
+
+    def pull_image(
+        self, name: str, policy: PullPolicy, auth: Auth
+    ) -> Generator[TransferStatus, None, ImageStatus]:
+        return self.images.pull(name, policy, auth)
+
+    def prefetch_image(self, name: str, policy: PullPolicy, auth: Auth) -> TransferStatus:
+        return self.images.prefetch(name, policy, auth)
+
+    def push_image(
+        self, name: str, to: str, auth: Auth
+    ) -> Generator[TransferStatus, None, TransferStatus]:
+        return self.images.push(name, to, auth)
+
+    def tag_image(self, name: str, new: str) -> ImageStatus:
+        return self.images.tag(name, new)
+
+    def remove_image(self, name: str) -> ImageStatus:
+        return self.images.remove(name)
+
+    def prune_images(self, *, all: bool = False) -> PruneStatus:
+        return self.images.prune(all=all)
+
+    def save_images(self, names: Sequence[str]) -> Iterator[bytes]:
+        return self.images.save(names)
+
+    def save_images_to(self, names: Sequence[str], archive: Path) -> None:
+        self.images.save_to(names, archive)
+
+    def commit(self, ref: str, name: str, change: Commit) -> ImageStatus:
+        return self.images.commit(ref, name, change)
+
+    def create_volume(
+        self, name: str, labels: Mapping[str, str], *, request_id: str
+    ) -> VolumeStatus:
+        return self.volumes.create(name, labels, request_id=request_id)
+
+    def list_volumes(self) -> Sequence[VolumeStatus]:
+        return self.volumes.list()
+
+    def show_volume(self, name: str) -> VolumeStatus:
+        return self.volumes.show(name)
+
+    def remove_volume(self, name: str, *, request_id: str) -> VolumeStatus:
+        return self.volumes.remove(name, request_id=request_id)
+
+    def node_status(self) -> NodeStatus:
+        return self.node.status()
+
+    def changes(self, after: int, timeout: float) -> Sequence[Change]:
+        return self.seen.after(after, timeout)
+
+    def last_change(self) -> int:
+        return self.seen.last
+
+    def logs(
+        self, ref: str, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[LogChunk]:
+        id = self.containers.show(ref).id
+        return self.log_files.read(
+            Names(id), tail=tail, follow=follow, ended=lambda: not self._writing(id)
+        )
+
+    def _writing(self, id: str) -> bool:
+        record = self.containers.record(id)
+        return record is not None and record.state in _WRITING

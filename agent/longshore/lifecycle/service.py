@@ -1,0 +1,149 @@
+"""What the two front doors (bus/, local/) offer, and all that they know of lifecycle/."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from longshore.model.commit import Commit
+from longshore.model.request import Request
+from longshore.model.spec import ContainerSpec
+from longshore.model.status import (
+    Change,
+    ContainerStatus,
+    FitsStatus,
+    FlavorStatus,
+    ImageDetail,
+    ImageStatus,
+    LogChunk,
+    NodeStatus,
+    PruneStatus,
+    TransferStatus,
+    VolumeStatus,
+)
+from longshore.model.transfer import Auth, Credential, PullPolicy
+
+__all__ = ["LogChunk", "Service"]
+
+
+class Service(Protocol):
+    """`ref` is a container's id, its name, or an unambiguous beginning of its id.
+
+    Mutating verbs are idempotent by `request.id`, or `request_id`: the same one again returns what
+    came of the first, also after a restart of the agent. All raise longshore.errors only.
+    """
+
+    def create(
+        self,
+        request: Request,
+        spec: ContainerSpec,
+        *,
+        start: bool = True,
+        credential: Credential | None = None,
+    ) -> ContainerStatus:
+        """`credential`: for the image's registry, kept in memory until the container is made."""
+
+    def is_ready(self, spec: ContainerSpec) -> bool:
+        """Whether a create of it will not have to wait for an image. Asks at most containerd."""
+
+    def start(self, request: Request, ref: str) -> ContainerStatus: ...
+
+    def stop(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        """`grace` seconds between the stop signal and SIGKILL; None: the spec's."""
+
+    def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
+        """Returns its last status, with state `absent`. `force`: also while it runs."""
+
+    def show(self, ref: str) -> ContainerStatus: ...
+
+    def list(self) -> Sequence[ContainerStatus]:
+        """All of the node, oldest first."""
+
+    def load_image(self, archive: Path) -> Sequence[ImageStatus]:
+        """From an archive beneath one of the node's archive roots."""
+
+    def load_spooled_image(self, archive: Path) -> Sequence[ImageStatus]:
+        """From an archive that the front door itself wrote into `spool_dir`."""
+
+    @property
+    def spool_dir(self) -> Path:
+        """A folder on the state file system where a front door may put an archive for a while."""
+
+    def list_images(self) -> Sequence[ImageStatus]: ...
+
+    def show_image(self, name: str) -> ImageDetail: ...
+
+    def pull_image(
+        self, name: str, policy: PullPolicy, auth: Auth
+    ) -> Generator[TransferStatus, None, ImageStatus]:
+        """Yields how it goes, now and then, and returns the image.
+
+        One pull serves all who ask. Closing the generator ends this caller's interest, and the
+        pull when it was the last.
+        """
+
+    def prefetch_image(self, name: str, policy: PullPolicy, auth: Auth) -> TransferStatus:
+        """Has it pulled in the background; `node_status().transfers` tells how it goes."""
+
+    def push_image(
+        self, name: str, to: str, auth: Auth
+    ) -> Generator[TransferStatus, None, TransferStatus]:
+        """Sends image `name` to `to` (a registry's name or glance://name); returns the last, whose
+        `digest` is what it is there."""
+
+    def tag_image(self, name: str, new: str) -> ImageStatus: ...
+
+    def remove_image(self, name: str) -> ImageStatus:
+        """Raises ImageInUse while a container uses it and no other name of it stays."""
+
+    def prune_images(self, *, all: bool = False) -> PruneStatus:
+        """Removes content that no image needs, with `all` also images that no container uses."""
+
+    def save_images(self, names: Sequence[str]) -> Iterator[bytes]:
+        """One archive of all of them, as a tar, in pieces."""
+
+    def save_images_to(self, names: Sequence[str], archive: Path) -> None:
+        """To a new file beneath one of the node's archive roots."""
+
+    def commit(self, ref: str, name: str, change: Commit) -> ImageStatus:
+        """A new image from a container's files."""
+
+    def fits(self, spec: ContainerSpec) -> FitsStatus:
+        """Whether a create of it would be admitted now; makes and claims nothing."""
+
+    def list_flavors(self) -> Sequence[FlavorStatus]:
+        """By name."""
+
+    def create_volume(
+        self, name: str, labels: Mapping[str, str], *, request_id: str
+    ) -> VolumeStatus:
+        """One that is there with these labels is fine. Raises VolumeExists for others."""
+
+    def list_volumes(self) -> Sequence[VolumeStatus]:
+        """By name."""
+
+    def show_volume(self, name: str) -> VolumeStatus:
+        """Raises VolumeNotFound."""
+
+    def remove_volume(self, name: str, *, request_id: str) -> VolumeStatus:
+        """With its content; returns what it was. Raises VolumeNotFound, VolumeInUse."""
+
+    def node_status(self) -> NodeStatus:
+        """Asks no neighbour, so that a stuck one cannot hold it up."""
+
+    def changes(self, after: int, timeout: float) -> Sequence[Change]:
+        """Changes with `seq` above `after`; waits up to `timeout` seconds for the first."""
+
+    def last_change(self) -> int:
+        """`seq` of the newest change, 0 if there was none since the agent's start."""
+
+    def logs(
+        self, ref: str, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[LogChunk]:
+        """What the container wrote, from its last `tail` lines on (None: all).
+
+        With `follow` it goes on until the container has ended or the caller closes the
+        iterator; it yields an empty chunk from time to time so that a caller who went away is
+        noticed, and a first one when nothing will be missed any more.
+        """
