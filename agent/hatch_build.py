@@ -10,6 +10,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+_GENERATED = '"""Generated from protos/; see agent/hatch_build.py."""'
+
 
 def generate(root: Path) -> list[Path]:
     """Writes agent/longshore/pb anew and returns its files.
@@ -39,7 +41,9 @@ def generate(root: Path) -> list[Path]:
     if protoc.main(arguments) != 0:
         raise SystemExit("cannot generate longshore.pb: protoc failed, see above")
     for folder in [out, *(path for path in out.rglob("*") if path.is_dir())]:
-        (folder / "__init__.py").write_text('"""Generated from protos/; see agent/hatch_build.py."""\n')
+        (folder / "__init__.py").write_text(
+            '"""Generated from protos/; see agent/hatch_build.py."""\n'
+        )
     return sorted(out.rglob("*.py"))
 
 

@@ -1,0 +1,270 @@
+"""The messages, version 1.2: what may be in a request, and nothing else gets past here.
+
+Pure: JSON types in, typed values out, and back. Unknown and missing keys, wrong types and
+wrong words are refused with every fault and its field. A spec is checked by `model.spec.parse`,
+what concerns images by `model.image_messages`.
+
+    create          request_id spec [generation wait start credential]  → a container
+    start           request_id ref  [generation wait]                   → a container
+    stop            request_id ref  [generation wait grace]             → a container
+    delete          request_id ref  [generation wait force]             → a container
+    show            ref                                                 → a container
+    list                                                                → containers, oldest first
+    load_image      path                                                → images
+    list_images                                                         → images
+    show_image      name                                                → an image, in full
+    pull_image      name            [policy auth]                       → an image, once here
+    prefetch_image  name            [policy auth]                       → a transfer, at once
+    push_image      name to         [auth]                              → a transfer, once done
+    save_images     names path                                          → {}
+    tag_image       name new                                            → an image
+    remove_image    name                                                → an image
+    prune_images                    [all]                               → what was removed
+    commit          ref name        [author message changes pause]      → an image
+    node_status                                                         → the node
+    fits            spec                                                → whether it would be taken
+    list_flavors                                                        → flavors
+    create_volume   request_id name [labels]                            → a volume
+    list_volumes                                                        → volumes
+    show_volume     name                                                → a volume
+    remove_volume   request_id name                                     → the volume that was
+
+`credential` is {username, password} or {token}; `auth` is {credential} or {name}, one that the
+node has configured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from longshore.errors import InvalidRequest, MessageTooLarge
+from longshore.model import image_messages as images
+from longshore.model import message as messages
+from longshore.model import spec as specs
+from longshore.model import volume_messages as volumes
+from longshore.model.message import Message, Path, Ref, RequestId
+from longshore.model.request import (
+    ACCEPTED,
+    Request,
+    Verb,
+    generation_fault,
+    goal_of,
+    wait_fault,
+)
+from longshore.model.status import Value
+from longshore.model.transfer import Credential
+
+#: A new verb or optional key raises the minor number, anything else the major one.
+VERSION = "1.2"
+#: Of what comes beside the spec of a create.
+_CREDENTIAL_SINCE = "1.1"
+T = TypeVar("T")
+
+
+def _without(fault: Callable[[T], str | None]) -> Callable[[T], T]:
+    def checked(value: T) -> T:
+        why = fault(value)
+        if why:
+            raise ValueError(why)
+        return value
+
+    return checked
+
+
+class Intent(Message):
+    """A message that changes a container; `generation` and `wait` as in `model.request.Request`."""
+
+    request_id: RequestId
+    generation: Annotated[int | None, AfterValidator(_without(generation_fault))] = None
+    wait: str | None = None
+
+    @property
+    def goal(self) -> str:
+        """The word for `wait` that means: once it is carried out."""
+        return goal_of(Verb(self.verb))
+
+    @model_validator(mode="after")
+    def _word(self) -> Self:
+        why = wait_fault(self.wait, self.goal)
+        if why:
+            raise ValueError(why)
+        return self
+
+    def request(self, origin: str) -> Request:
+        return Request(
+            id=self.request_id,
+            generation=self.generation,
+            origin=origin,
+            wait=ACCEPTED if self.wait == ACCEPTED else None,
+        )
+
+
+class Create(Intent):
+    verb = "create"
+    spec: dict[str, Any]
+    start: bool = True
+    credential: images.CredentialGiven | None = None
+
+    @property
+    def goal(self) -> str:
+        return goal_of(Verb.CREATE, start=self.start)
+
+
+class Start(Intent):
+    verb = "start"
+    ref: Ref
+
+
+class Stop(Intent):
+    """`grace`: seconds between the stop signal and SIGKILL; None: the spec's."""
+
+    verb = "stop"
+    ref: Ref
+    grace: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] | None = None
+
+
+class Delete(Intent):
+    verb = "delete"
+    ref: Ref
+    force: bool = False
+
+
+class Show(Message):
+    verb = "show"
+    ref: Ref
+
+
+class ListContainers(Message):
+    verb = "list"
+
+
+class LoadImage(Message):
+    """`path` of an archive on the node."""
+
+    verb = "load_image"
+    path: Path
+
+
+class ListImages(Message):
+    verb = "list_images"
+
+
+class ShowNode(Message):
+    verb = "node_status"
+
+
+MESSAGES: Mapping[str, type[Message]] = {
+    one.verb: one
+    for one in (
+        *(Create, Start, Stop, Delete),
+        *(Show, ListContainers, LoadImage, ListImages, ShowNode),
+        *(images.ShowImage, images.PullImage, images.PrefetchImage, images.PushImage),
+        *(images.SaveImages, images.TagImage, images.RemoveImage, images.PruneImages),
+        images.CommitContainer,
+        *(volumes.Fits, volumes.ListFlavors, volumes.CreateVolume, volumes.ListVolumes),
+        *(volumes.ShowVolume, volumes.RemoveVolume),
+    )
+}
+
+
+def version_for(verb: str, message: Mapping[str, Any]) -> str:
+    """The oldest version that knows all of it: an agent of an older release than its caller is
+    asked what it understands. What is new in a spec it refuses by the field's name."""
+    kind = MESSAGES.get(verb)
+    if kind is None:
+        return VERSION
+    return _CREDENTIAL_SINCE if "credential" in message else kind.since
+
+
+M = TypeVar("M", bound=Message)
+
+
+def decode(kind: type[M], message: Mapping[str, Any]) -> M:
+    """The message as `kind`.
+
+    Raises:
+        InvalidRequest: `field` names the first fault, `details['faults']` has all.
+    """
+    return messages.decode(kind, message, "wait" if issubclass(kind, Intent) else "message")
+
+
+def decode_create(
+    message: Mapping[str, Any], origin: str
+) -> tuple[Request, specs.ContainerSpec, bool, Credential | None]:
+    """Request, spec, whether to start it, and the credential for its image.
+
+    Raises:
+        InvalidRequest, InvalidSpec: the latter with every fault of the spec.
+    """
+    asked = decode(Create, message)
+    spec = specs.parse(asked.spec)
+    given = images.beside(spec, asked.credential.value if asked.credential else None)
+    return asked.request(origin), spec, asked.start, given
+
+
+def check_size(message: Mapping[str, Any], limit: int) -> None:
+    """Raises MessageTooLarge above `limit` bytes of JSON."""
+    size = len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > limit:
+        raise MessageTooLarge(
+            f"cannot accept a message of {size} bytes: the node's limit is {limit}",
+            hint="keep large values in a file on a volume",
+            details={"size": size, "limit": limit},
+        )
+
+
+def check_envelope(envelope: Mapping[str, Any], monitor: Any) -> None:
+    """What oslo.messaging takes for granted, and a stranger's message need not have.
+
+    Args:
+        envelope: method, args, version, namespace.
+        monitor: the caller's call_monitor_timeout in seconds, or None.
+
+    Raises:
+        InvalidRequest: with `field`.
+    """
+    verb, version = envelope.get("method"), envelope.get("version", VERSION)
+    arguments = envelope.get("args", {})
+    faults = {
+        "method": not isinstance(verb, str) or verb not in MESSAGES,
+        "version": not _compatible(version),
+        "namespace": envelope.get("namespace") is not None,
+        "args": not isinstance(arguments, dict),
+        "_timeout": monitor is not None and type(monitor) not in (int, float),
+    }
+    if not any(faults.values()):
+        return
+    field = next(name for name, wrong in faults.items() if wrong)
+    # Arguments are not quoted: they may hold a password.
+    given = {**envelope, "args": type(arguments).__name__, "_timeout": monitor}.get(field)
+    hints = {
+        "method": f"verbs: {', '.join(MESSAGES)}",
+        "version": f"this agent speaks {VERSION}",
+        "args": "args must be an object",
+    }
+    raise InvalidRequest(
+        f"cannot accept the message: {field} {str(given)[:64]!r} is not known here",
+        field=field,
+        hint=hints.get(field),
+    )
+
+
+def _compatible(version: Any) -> bool:
+    """The same major number, and no newer minor one."""
+    try:
+        major, minor = map(int, version.split("."))
+    except (AttributeError, ValueError):
+        return False
+    ours = tuple(map(int, VERSION.split(".")))
+    return major == ours[0] and 0 <= minor <= ours[1]
+
+
+def encode(value: Value | Sequence[Value] | None) -> dict[str, Any] | list[dict[str, Any]]:
+    """A reply: JSON types only."""
+    if value is None:
+        return {}
+    return value.to_dict() if isinstance(value, Value) else [one.to_dict() for one in value]
