@@ -1,0 +1,1 @@
+"""Who looks: the operator's command. Fetch, call, render."""
