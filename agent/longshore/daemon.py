@@ -1,0 +1,299 @@
+"""longshore-agent: the only wiring. Configuration → host → lifecycle → front doors.
+
+Started in that order, stopped in the reverse one. Stopping never touches a container: the shims
+hold them, the journal knows them, and the next start finds them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import sdnotify
+from oslo_log import log
+
+from longshore import __version__, journald
+from longshore.bus.server import BusServer
+from longshore.config import Config, load, sample
+from longshore.errors import InvalidRequest, LongshoreError
+from longshore.host.archives import Archives
+from longshore.host.containerd.client import Client
+from longshore.host.containerd.events import OUT_OF_MEMORY, Events
+from longshore.host.journal import Journal
+from longshore.host.logs import Logs
+from longshore.lifecycle.admission import Admission
+from longshore.lifecycle.agent import Agent
+from longshore.lifecycle.changes import Changes
+from longshore.lifecycle.clock import Clock
+from longshore.lifecycle.collection import Collection, Watermarks
+from longshore.lifecycle.containers import Containers
+from longshore.lifecycle.converge import Converge
+from longshore.lifecycle.fetches import Fetches
+from longshore.lifecycle.fitting import Fitting
+from longshore.lifecycle.holds import Holds
+from longshore.lifecycle.images import Images
+from longshore.lifecycle.neighbour import Neighbour
+from longshore.lifecycle.node import Node
+from longshore.lifecycle.pipeline import attempt
+from longshore.lifecycle.pulls import Pulls
+from longshore.lifecycle.shelf import Shelf
+from longshore.lifecycle.sweep import Pace, Sweep
+from longshore.lifecycle.volumes import Volumes
+from longshore.lifecycle.workers import Workers
+from longshore.local.server import LocalServer
+from longshore.local.spool import empty_spool
+from longshore.model.capacity import ADDRESSES, AUTOMATIC_PORTS, USER_RANGES, Stock
+from longshore.model.idranges import IdRanges
+from longshore.model.layout import Layout
+from longshore.neighbours import meet
+from longshore.settings import Reload
+
+LOG = logging.getLogger(__name__)
+CLOCK = Clock(time.time, time.perf_counter)
+#: Seconds between two proofs of life to systemd, and to the journal.
+_HEARTBEAT = 5.0
+_RELOAD = signal.SIGHUP
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, _RELOAD)
+#: Seconds that each part has to leave, though those before it have used up all of them.
+_LAST_MOMENT = 0.5
+#: Of malloc.h. glibc would give our many short-lived threads eight heaps a core, which hold 40 MB
+#: that nobody uses; two are enough where one thread at a time runs Python.
+_M_ARENA_MAX, _ARENAS = -8, 2
+
+
+class Daemon:
+    """Built and running once constructed; `stop` takes everything down again, last first."""
+
+    def __init__(self, config: Config) -> None:
+        self._leave: float = config.converge.stop_timeout
+        self._stops: list[Callable[[float], bool | None]] = []
+        try:
+            self._start(config)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, config: Config) -> None:
+        layout = Layout(config.state_dir, config.run_dir)
+        for folder in (
+            layout.containers,
+            layout.volumes,
+            layout.namespaces,
+            layout.user_namespaces,
+            layout.injected,
+            layout.spool,
+        ):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        journal = self.journal = Journal(layout.journal)
+        self._stops.append(lambda left: journal.close())
+        # Not before the journal's lock: what lies there could be another agent's.
+        empty_spool(layout.spool)
+        client = Client(
+            Path(config.containerd.socket), config.containerd.namespace, config.containerd.timeout
+        )
+        self._stops.append(lambda left: client.close())
+        there = meet(config, layout, client)
+        self._stops.append(lambda left: there.close())
+
+        changes = Changes(CLOCK.now)
+        workers = Workers(config.converge.workers)
+        images = config.images
+        holds = Holds()
+        pulls = Pulls(
+            there.host.images,
+            there.sources,
+            holds,
+            CLOCK,
+            parallel=images.pulls,
+            timeout=images.pull_timeout,
+        )
+        fetches = Fetches(pulls)
+        seen: set[str] = set()
+        shelf = Shelf(there.host.images, journal, pulls, holds, seen)
+        marks = Watermarks(images.high_watermark, images.low_watermark, images.min_age)
+        collection = Collection(shelf, marks, there.image_space, CLOCK.now)
+        converge = Converge(there.host, journal, changes, CLOCK, workers.soon, fetches)
+        pace = Pace(config.converge.interval, config.converge.retention)
+        volumes = Volumes(there.host, journal, CLOCK.now)
+        sweep = Sweep(
+            *(there.host, journal, converge, CLOCK, pace, workers.soon),
+            lambda: [*there.findings(), *reload.findings()],
+            collect=collection.run,
+            volumes=volumes.look,
+        )
+        reload = Reload(config, there.apply, sweep.look)
+        self.reload = reload.run
+        ports = range(config.network.port_min, config.network.port_max + 1)
+        admission = Admission(
+            there.host,
+            there.sources,
+            {there.network.name: there.network},
+            ports,
+            there.policy,
+            there.flavors,
+            there.stock,
+            seen,
+            IdRanges(config.userns.first, config.userns.count),
+        )
+        archives = Archives([Path(root) for root in images.archive_roots])
+        containerd = Neighbour("containerd", there.containerd_version, CLOCK.now)
+        neighbours = [containerd.status]
+        agent = Agent(
+            Containers(
+                *(journal, converge, admission, changes, CLOCK.now, workers.soon),
+                fetches,
+                holds,
+            ),
+            admission,
+            Fitting(journal, admission, CLOCK.now),
+            volumes,
+            Images(
+                *(there.host, journal, converge, pulls, shelf, holds),
+                archives.created,
+                workers.soon,
+            ),
+            Node(
+                there.identity,
+                lambda: [
+                    *there.stock(),
+                    Stock(ADDRESSES, "count", there.network.size),
+                    Stock(AUTOMATIC_PORTS, "count", len(ports)),
+                    Stock(USER_RANGES, "count", config.userns.count),
+                ],
+                journal,
+                neighbours,
+                lambda: sweep.last,
+                pulls.transfers,
+            ),
+            changes,
+            Logs(layout),
+            layout.spool,
+            archives.opened,
+        )
+
+        def reconnected() -> None:
+            containerd.up()
+            sweep.now()
+
+        sweep.run()
+        self._run(lambda: workers.start(converge.visit), workers.stop)
+        self._run(sweep.start, sweep.stop)
+
+        def heard(id: str, topic: str) -> None:
+            if topic == OUT_OF_MEMORY:
+                attempt(topic, converge.out_of_memory, id)
+            workers.soon(id)
+
+        events = Events(client, reconnected, containerd.down, heard)
+        self._run(events.start, events.close)
+        local = LocalServer(
+            agent,
+            Path(config.local.socket),
+            group=config.local.group,
+            verbs=config.local.workers,
+            streams=config.local.streams,
+            max_message=config.bus.max_message,
+            max_image=images.archive_max,
+        )
+        self._run(local.start, lambda left: local.stop())
+        if config.bus.enabled:
+            bus = BusServer(
+                config.raw,
+                None,
+                config.node_name,
+                agent,
+                workers=config.bus.workers,
+                max_message=config.bus.max_message,
+            )
+            neighbours.append(bus.state)
+            self._run(bus.start, bus.stop)
+        # The first to stop: the front doors wait for creates, and those may wait for an image.
+        self._stops.append(pulls.stop)
+        # And for commits, which hold a container frozen: that must go on before we leave.
+        self._stops.append(lambda left: there.interrupt())
+
+    def _run(self, start: Callable[[], None], stop: Callable[[float], bool | None]) -> None:
+        start()
+        self._stops.append(stop)
+
+    def stop(self) -> bool:
+        """Everybody has a part of `[converge] stop_timeout`, however the others fare.
+
+        Returns False if something was still at work when its time to leave was over.
+        """
+        until = CLOCK.timer() + self._leave
+        whole = True
+
+        def end(stop: Callable[[float], bool | None]) -> None:
+            nonlocal whole
+            whole &= stop(max(_LAST_MOMENT, until - CLOCK.timer())) is not False
+
+        for stop in reversed(self._stops):
+            whole &= attempt("stop", end, stop) is None
+        self._stops.clear()
+        return whole
+
+
+def serve(config: Config) -> int:
+    """Runs until SIGTERM or SIGINT, reloads on SIGHUP; returns the exit code."""
+    # Waited for, and never handled: a handler may come while its own thread holds a lock. All
+    # threads inherit the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    systemd = sdnotify.SystemdNotifier()
+    daemon = Daemon(config)
+    LOG.info("longshore-agent %s serves node %s", __version__, config.node_name)
+    systemd.notify(f"READY=1\nSTATUS=serving node {config.node_name}")
+    while (came := signal.sigtimedwait(_SIGNALS, _HEARTBEAT)) is None or came.si_signo == _RELOAD:
+        if came is not None:
+            # systemd tells by the time which signal this answers.
+            systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            # A fault in it may cost the reload, never the agent.
+            if error := attempt("reload", daemon.reload):
+                LOG.error("%s", error)
+            systemd.notify("READY=1")
+        try:
+            count = len(daemon.journal.ids())
+        except LongshoreError as error:
+            # Without its journal the agent can promise nothing: no proof of life for systemd.
+            LOG.error("%s", error)
+            continue
+        systemd.notify(f"WATCHDOG=1\nSTATUS=serving node {config.node_name}, {count} containers")
+    systemd.notify("STOPPING=1")
+    LOG.info("longshore-agent leaves; containers go on")
+    if daemon.stop():
+        return 0
+    LOG.warning("some work did not end in time; the next start goes on with it")
+    logging.shutdown()
+    # Threads that hang in a neighbour would hold up the interpreter's own end.
+    os._exit(0)
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if arguments == ["--print-config-sample"]:
+        sys.stdout.write("\n".join(sample()) + "\n")
+        return
+    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+    try:
+        config = load(arguments)
+        if journald.reads_output() and not (config.raw.log_file or config.raw.log_dir):
+            journald.adapt(config.raw)
+        log.setup(config.raw, "longshore")
+        code = serve(config)
+    except LongshoreError as error:
+        LOG.debug("not started", exc_info=True)
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        sys.stderr.write(f"longshore-agent: {error}{hint}\n")
+        # The unit tries everything again but a configuration that nobody has mended.
+        code = os.EX_CONFIG if isinstance(error, InvalidRequest) else 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
