@@ -1,0 +1,1 @@
+"""Measurements on the real thing, and the private neighbours (lab/) that they and tests use."""
