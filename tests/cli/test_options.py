@@ -1,0 +1,481 @@
+"""Every option of `run` and `create` reaches the spec, or is refused with its own name."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.imaging import DETAIL, ImageNode
+from fakes.node import FakeNode
+from fakes.shell import Shell
+from longshore.cli.spec_options import OPTIONS
+from longshore.model.injected import REVEAL
+from longshore.model.reference import canonical
+from longshore.model.security import Security
+
+MIB = 1024 * 1024
+BIND = {
+    "type": "bind",
+    "source": "/srv",
+    "target": "/x",
+    "read_only": False,
+    "propagation": "rprivate",
+    "recursive": "enabled",
+    "create": None,
+}
+TMPFS = {
+    "type": "tmpfs",
+    "target": "/t",
+    "size": 64 * MIB,
+    "mode": 0o1777,
+    "executable": False,
+}
+VOLUME = {
+    "type": "volume",
+    "name": "data",
+    "target": "/x",
+    "read_only": False,
+    "copy_image": True,
+}
+PORT = {"container_port": 80, "host_port": None, "host_ip": "0.0.0.0", "protocol": "tcp"}
+ID = "6f1c7a54-2f51-4bb8-8e7f-0d6a0e0f0001"
+
+CASES: list[tuple[list[str], str, Any]] = [
+    (["-v", "/x"], "mounts", [{**VOLUME, "name": None}]),
+    (
+        ["--mount", "type=volume,dst=/x,ro,volume-nocopy"],
+        "mounts",
+        [{**VOLUME, "name": None, "read_only": True, "copy_image": False}],
+    ),
+    (["--memory", "64m", "-m", "64m"], "limits.memory", 64 * MIB),
+    (["--id", ID], "id", ID),
+    (["--name", "web"], "name", "web"),
+    ([], "pull", "if-not-present"),
+    (["--pull", "missing"], "pull", "if-not-present"),
+    (["--pull", "never"], "pull", "never"),
+    (["--pull", "always"], "pull", "always"),
+    ([], "image_credential", None),
+    (["--image-credential", "ci"], "image_credential", "ci"),
+    (["--memory", "256m"], "limits.memory", 256 * MIB),
+    (["-m", "1.5g"], "limits.memory", 1536 * MIB),
+    (["-m", "64m", "--memory-swap", "128m"], "limits.memory_swap", 128 * MIB),
+    (["--cpus", "0.5"], "limits.cpus", 0.5),
+    (["--cpu-shares", "512"], "limits.cpu_shares", 512),
+    (["-c", "512"], "limits.cpu_shares", 512),
+    (["--cpuset-cpus", "0-1"], "limits.cpuset", "0-1"),
+    (["--pids-limit", "100"], "limits.pids", 100),
+    (
+        ["--ulimit", "nofile=1024:2048", "--ulimit", "core=0"],
+        "limits.ulimits",
+        [
+            {"name": "nofile", "soft": 1024, "hard": 2048},
+            {"name": "core", "soft": 0, "hard": 0},
+        ],
+    ),
+    (["--shm-size", "1m"], "limits.shm_size", MIB),
+    (["-p", "80"], "ports", [PORT]),
+    (["-p", "8080:80"], "ports", [{**PORT, "host_port": 8080}]),
+    (["--publish", "8080:80/tcp"], "ports", [{**PORT, "host_port": 8080}]),
+    (
+        ["-p", "127.0.0.1:53:53/udp"],
+        "ports",
+        [{"container_port": 53, "host_port": 53, "host_ip": "127.0.0.1", "protocol": "udp"}],
+    ),
+    (["-p", "127.0.0.1::80"], "ports", [{**PORT, "host_ip": "127.0.0.1"}]),
+    (
+        ["-p", "8000-8001:80-81", "-p", "9"],
+        "ports",
+        [
+            {**PORT, "host_port": 8000},
+            {**PORT, "host_port": 8001, "container_port": 81},
+            {**PORT, "container_port": 9},
+        ],
+    ),
+    (["-v", "/srv:/x"], "mounts", [{**BIND}]),
+    (
+        ["--volume", "/srv:/x:ro,rshared"],
+        "mounts",
+        [{**BIND, "read_only": True, "propagation": "rshared"}],
+    ),
+    (
+        ["-v", "./here:/x"],
+        "mounts",
+        [{**BIND, "source": f"{os.getcwd()}/here"}],
+    ),
+    (
+        ["--mount", "type=bind,src=/srv,dst=/x,readonly,bind-propagation=slave"],
+        "mounts",
+        [{**BIND, "read_only": True, "propagation": "slave"}],
+    ),
+    (
+        ["--mount", "source=/srv,target=/x,ro=false"],
+        "mounts",
+        [{**BIND}],
+    ),
+    (
+        ["--mount", "type=tmpfs,destination=/t,tmpfs-size=1m"],
+        "mounts",
+        [{**TMPFS, "size": MIB}],
+    ),
+    (["--tmpfs", "/t"], "mounts", [TMPFS]),
+    (
+        ["--tmpfs", "/t:size=1m", "-v", "/srv:/x"],
+        "mounts",
+        [
+            {**BIND},
+            {**TMPFS, "size": MIB},
+        ],
+    ),
+    (["-v", "data:/x"], "mounts", [VOLUME]),
+    (["-v", "data:/x:ro,nocopy"], "mounts", [{**VOLUME, "read_only": True, "copy_image": False}]),
+    (["-v", "/srv:/x:rw,shared"], "mounts", [{**BIND, "propagation": "shared"}]),
+    (["--mount", "type=volume,source=data,target=/x"], "mounts", [VOLUME]),
+    (
+        ["--mount", "type=volume,src=data,dst=/x,readonly,volume-nocopy"],
+        "mounts",
+        [{**VOLUME, "read_only": True, "copy_image": False}],
+    ),
+    (
+        ["--mount", "src=/srv,dst=/x,bind-recursive=disabled"],
+        "mounts",
+        [{**BIND, "recursive": "disabled"}],
+    ),
+    (
+        ["--mount", "src=/srv,dst=/x,bind-recursive=readonly"],
+        "mounts",
+        [BIND],
+    ),
+    (
+        ["--mount", "src=/srv,dst=/x,create"],
+        "mounts",
+        [{**BIND, "create": {"uid": 0, "gid": 0, "mode": 0o755}}],
+    ),
+    (
+        ["--mount", "src=/srv,dst=/x,create,uid=70,gid=71,mode=0700"],
+        "mounts",
+        [{**BIND, "create": {"uid": 70, "gid": 71, "mode": 0o700}}],
+    ),
+    (
+        ["--mount", "type=tmpfs,dst=/t,tmpfs-mode=700,exec"],
+        "mounts",
+        [{**TMPFS, "mode": 0o700, "executable": True}],
+    ),
+    (
+        ["--tmpfs", "/t:mode=755,exec,size=1m"],
+        "mounts",
+        [{**TMPFS, "mode": 0o755, "executable": True, "size": MIB}],
+    ),
+    (["--tmpfs", "/t:noexec"], "mounts", [TMPFS]),
+    (
+        ["--volumes-from", "db", "--volumes-from", "web:ro"],
+        "volumes_from",
+        [{"container": "db", "read_only": False}, {"container": "web", "read_only": True}],
+    ),
+    (["--flavor", "general"], "flavor", {"name": "general", "limits": None}),
+    (["-m", "64m", "--memory-reservation", "32m"], "limits.memory_reservation", 32 * MIB),
+    (["--oom-score-adj", "500"], "limits.oom_score_adj", 500),
+    (["--oom-score-adj", "0"], "limits.oom_score_adj", 0),
+    (["-m", "64m", "--oom-policy", "kill"], "limits.oom_policy", "kill"),
+    (["-m", "64m", "--oom-kill-disable"], "limits.oom_policy", "pause"),
+    (["--disk", "1g"], "limits.disk", 1024 * MIB),
+    (["--storage-opt", "size=1g"], "limits.disk", 1024 * MIB),
+    (["--blkio-weight", "50"], "limits.io_weight", 50),
+    (
+        [
+            *("--device-read-bps", "/dev/sda:10m", "--device-write-bps", "/dev/sda:1m"),
+            *("--device-read-iops", "/dev/sdb:100", "--device-write-iops", "/dev/sda:7"),
+        ],
+        "limits.io",
+        [
+            {"device": "/dev/sda", "read_bps": 10 * MIB, "write_bps": MIB,
+             "read_iops": None, "write_iops": 7},
+            {"device": "/dev/sdb", "read_bps": None, "write_bps": None,
+             "read_iops": 100, "write_iops": None},
+        ],
+    ),
+    (
+        ["--hugepages", "2MB=64m", "--hugepages", "1GB=0"],
+        "limits.hugepages",
+        {"2MB": 64 * MIB, "1GB": 0},
+    ),
+    (["--init"], "init", True),
+    (["--group-add", "audio", "--group-add", "44"], "groups", ["audio", "44"]),
+    (["--domainname", "example.org"], "domain", "example.org"),
+    (
+        ["--add-host", "db:10.0.0.5", "--add-host", "v6=fd00::1", "--add-host", "b:[fd00::2]"],
+        "hosts",
+        {"db": "10.0.0.5", "v6": "fd00::1", "b": "fd00::2"},
+    ),
+    (
+        ["--dns", "10.0.0.1", "--dns", "fd00::1", "--dns-search", "example.org",
+         "--dns-option", "ndots:2"],
+        "dns",
+        {"servers": ["10.0.0.1", "fd00::1"], "search": ["example.org"], "options": ["ndots:2"]},
+    ),
+    (["--tz", "Europe/Berlin"], "timezone", "Europe/Berlin"),
+    (["--annotation", "a.b/c=x=y"], "annotations", {"a.b/c": "x=y"}),
+    (["--userns", "private"], "security.user_namespace", True),
+    (["--userns", "host"], "security.user_namespace", False),
+    (
+        ["--sysctl", "net.core.somaxconn=99", "--sysctl", "kernel.msgmax=9"],
+        "security.sysctls",
+        {"net.core.somaxconn": "99", "kernel.msgmax": "9"},
+    ),
+    (
+        ["--device", "/dev/fuse", "--device", "/dev/sda:/dev/x:r", "--device", "/dev/sdb:rw",
+         "--device", "/dev/sdc:/dev/sdd"],
+        "security.devices",
+        [
+            {"source": "/dev/fuse", "target": None, "access": "rwm"},
+            {"source": "/dev/sda", "target": "/dev/x", "access": "r"},
+            {"source": "/dev/sdb", "target": None, "access": "rw"},
+            {"source": "/dev/sdc", "target": "/dev/sdd", "access": "rwm"},
+        ],
+    ),
+    (["--rm"], "auto_remove", True),
+    (["--network", "host"], "host_network", True),
+    (["--network", "host"], "nics", []),
+    (["--entrypoint", "/bin/sh"], "entrypoint", ["/bin/sh"]),
+    (["--entrypoint", ""], "entrypoint", []),
+    ([], "entrypoint", None),
+    (["--user", "www:www"], "user", "www:www"),
+    (["-u", "33"], "user", "33"),
+    (["--workdir", "/srv"], "workdir", "/srv"),
+    (["-w", "/srv"], "workdir", "/srv"),
+    (["--hostname", "web.local"], "hostname", "web.local"),
+    (["-h", "web"], "hostname", "web"),
+    (["--cap-add", "cap_net_admin", "--cap-add", "SYS_TIME"], "security.cap_add",
+     ["NET_ADMIN", "SYS_TIME"]),
+    (["--cap-drop", "ALL"], "security.cap_drop", ["ALL"]),
+    (["--read-only"], "security.read_only_rootfs", True),
+    (["--privileged"], "security.privileged", True),
+    ([], "security", Security().model_dump(mode="json")),
+    (["--stop-signal", "SIGINT"], "stop_signal", "SIGINT"),
+    (["--stop-signal", "hup"], "stop_signal", "SIGHUP"),
+    (["--stop-signal", "10"], "stop_signal", signal.Signals(10).name),
+    (["--stop-timeout", "2"], "stop_grace", 2.0),
+    (["--stop-timeout", "1.5m"], "stop_grace", 90.0),
+    (["-e", "A=1", "-e", "B=x=y", "--env", "EMPTY="], "env", {"A": "1", "B": "x=y", "EMPTY": ""}),
+    (["-e", "FROM_HERE", "-e", "NOT_HERE"], "env", {"FROM_HERE": "yes"}),
+    (["-l", "tier=front", "--label", "plain"], "labels", {"tier": "front", "plain": ""}),
+    (["--network", "none"], "nics", []),
+    (["--network", "back"], "nics", [{"network": "back", "address": None, "mac": None}]),
+    (
+        ["--ip", "10.88.0.9", "--mac-address", "02:00:00:00:00:09"],
+        "nics",
+        [{"network": "default", "address": "10.88.0.9", "mac": "02:00:00:00:00:09"}],
+    ),
+    ([], "nics", [{"network": "default", "address": None, "mac": None}]),
+]  # fmt: skip
+
+
+def sent(node: FakeNode) -> dict[str, Any]:
+    [spec] = node.specs.values()
+    return spec.model_dump(mode="json", context=REVEAL)
+
+
+def at(spec: Any, field: str) -> Any:
+    for part in field.split("."):
+        spec = spec[part]
+    return spec
+
+
+@pytest.mark.parametrize("verb", ["create", "run -d"])
+@pytest.mark.parametrize(("options", "field", "expected"), CASES, ids=lambda one: str(one)[:40])
+def test_an_option_reaches_the_spec(
+    shell: Shell, node: FakeNode, verb: str, options: list[str], field: str, expected: Any
+) -> None:
+    words = [*verb.split(), *options, "busybox:1"]
+    result = shell.run(*words, env={"FROM_HERE": "yes"})
+    assert result.exit_code == 0
+    assert (result.stderr == "") is ("always" not in options)  # which shows how it comes
+    assert at(sent(node), field) == expected
+
+
+def test_every_row_has_a_case() -> None:
+    tried = {word for options, _, _ in CASES for word in options}
+    # Those that read a file are in test_injections.
+    reading = {"--file", "--secret", "--key-pair", "--ssh-key"}
+    flags = [flag for row in OPTIONS for flag in row.flags]
+    assert [flag for flag in flags if flag not in tried | reading] == []
+
+
+def test_what_follows_the_image_is_the_commands(shell: Shell, node: FakeNode) -> None:
+    shell.out("run", "-d", "--name", "x", "busybox:1", "sh", "-c", "echo", "--name", "-d", "--")
+    assert sent(node)["command"] == ["sh", "-c", "echo", "--name", "-d", "--"]
+    assert sent(node)["name"] == "x"
+
+
+def test_env_file(shell: Shell, node: FakeNode, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("# comment\n\nA=1\nB= two words \nFROM_HERE\n")
+    (tmp_path / "b").write_text("A=2")
+    words = ["--env-file", str(tmp_path / "a"), "--env-file", str(tmp_path / "b"), "-e", "B=3"]
+    result = shell.run("create", *words, "busybox:1", env={"FROM_HERE": "yes"})
+    assert result.exit_code == 0
+    assert sent(node)["env"] == {"A": "2", "B": "3", "FROM_HERE": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("busybox:1", "busybox"),
+        (f"h:5000/a/web@sha256:{'00' * 32}", "web"),
+        ("glance://\N{KATAKANA LETTER KA}", "container"),
+    ],
+)
+def test_a_name_is_made(shell: Shell, node: ImageNode, image: str, name: str) -> None:
+    node.details[canonical(image)] = DETAIL
+    shell.out("create", "--id", ID, image)
+    assert sent(node)["name"] == f"{name}-6f1c7a54"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--memory", "256x"], "'--memory' / '-m': '256x' is no size"),
+        (["--memory=-1m"], "'-1m' is no size"),
+        (["--cpus", "half"], "'--cpus': 'half' is no number of cores"),
+        (["--shm-size", "1.5"], "'--shm-size': '1.5' is no size"),
+        (["--pids-limit", "many"], "'--pids-limit': 'many' is not a valid integer"),
+        (["--ulimit", "nofile"], "'--ulimit': 'nofile' is no ulimit"),
+        (["--ulimit", "nofile=-1"], "is no ulimit"),
+        (["-p", "x:80"], "'--publish' / '-p': 'x:80' is no port"),
+        (["-p", "1-3:80"], "publishes 1 ports on 3"),
+        (["-p", "9-1"], "9-1 runs backwards"),
+        (["-p", "1-65535"], "more than 256 ports"),
+        (["-v", "data:/x:shared"], "'shared' is no option of volume data: ro, rw, nocopy"),
+        (["-v", "/srv:/x:nocopy"], "'nocopy' is no option of a volume"),
+        (["-v", "/srv:/x:ro,rw"], "says two things"),
+        (["-v", "-x:/x"], "mounts[0].name: must be 1 to 63"),
+        (["-v", "srv"], "is no volume"),
+        (["-v", "/srv:/x:rx"], "'rx' is no option of a volume"),
+        (["--mount", "type=npipe,target=/x"], "'npipe' is no type of mount: bind, volume, tmpfs"),
+        (["--mount", "src=/a,dst=/x,target=/y"], "target is given twice"),
+        (["--mount", "src=/a,dst=/x,uid=5"], "uid: of a folder that is made: add create"),
+        (["--mount", "src=/a,dst=/x,create,mode=9"], "mode: '9' is no mode"),
+        (["--mount", "src=/a,dst=/x,bind-recursive=no"], "mounts[0].recursive: must be 'enabled'"),
+        (["--volumes-from", "db:rx"], "'--volumes-from': 'db:rx' names no container"),
+        (["--oom-policy", "sulk"], "'--oom-policy': 'sulk' is not one of"),
+        (["--oom-policy", "kill"], "limits.oom_policy: kill needs memory"),
+        (
+            ["--oom-policy", "kill", "--oom-kill-disable"],
+            "--oom-policy and --oom-kill-disable say the same",
+        ),
+        (["--disk", "1g", "--storage-opt", "size=2g"], "--disk and --storage-opt say the same"),
+        (["--storage-opt", "dm.x=1"], "'dm.x' is no storage option"),
+        (["--oom-score-adj", "1001"], "limits.oom_score_adj: must be at most 1000"),
+        (["--memory-reservation", "1"], "limits.memory_reservation: must be at least"),
+        (["--blkio-weight", "9"], "limits.io_weight"),
+        (["--device-read-bps", "10m"], "'--device-read-bps': '10m' is no limit of a device"),
+        (["--device-read-iops", "/dev/sda:10m"], "'10m' is no number"),
+        (
+            ["--device-write-bps", "/dev/a:1", "--device-write-bps", "/dev/a:2"],
+            "/dev/a has two limits of write_bps",
+        ),
+        (["--hugepages", "2MB"], "'--hugepages': '2MB' is no limit"),
+        (["--hugepages", "2M=4m"], "limits.hugepages: '2M' is no size of a huge page"),
+        (["--hugepages", "2MB=1m"], "no whole number of pages"),
+        (["--flavor", "a b"], "flavor.name: must be 1 to 63"),
+        (["--group-add", "a b"], "groups[0]"),
+        (["--domainname", "-"], "domain: must be a host name"),
+        (["--add-host", "db"], "'--add-host': 'db' is no host"),
+        (["--add-host", "db:here"], "hosts[db]: "),
+        (["--add-host", "a_b:10.0.0.1"], "hosts[a_b]: must be a host name"),
+        (["--add-host", "a:10.0.0.1", "--add-host", "a:10.0.0.2"], "--add-host: a has two values"),
+        (["--dns", "here"], "dns.servers[0]: "),
+        (["--dns-search", "_"], "dns.search[0]: "),
+        (["--dns-option", "N"], "dns.options[0]: "),
+        (["--tz", "../x"], "timezone: must be a time zone"),
+        (["--annotation", "plain"], "'--annotation': 'plain' has no name and value"),
+        (["--userns", "mine"], "'--userns': 'mine' is no user namespace"),
+        (["--sysctl", "x=1"], "security.sysctls[x]: 'x' is no sysctl"),
+        (["--memory", "64m", "-m", "65m"], "'--memory' / '-m': has two values"),
+        (["--network", "a", "--network", "b"], "'--network': has two values"),
+        (["--mount", "source=data,target=/x"], "a volume needs type=volume"),
+        (["--device", "/dev/fuse:rx"], "'rx' is no path, and no access"),
+        (["--tmpfs", "/x:mode=17777"], "at most 7777"),
+        (["--device", "fuse"], "'--device': 'fuse' is no device"),
+        (["--device", "/dev/a:/dev/b:/dev/c"], "is no device"),
+        (["--device", "/dev/a:/dev/b", "--device", "/dev/b"], "device /dev/b is given twice"),
+        (["--network", "host", "--ip", "10.0.0.1"], "--network host leaves nothing for --ip"),
+        (["--network", "host", "-p", "80"], "--network host leaves nothing to publish"),
+        (["--network", "host", "-P"], "--network host leaves nothing to publish"),
+        (["--mount", "type=bind,from=/x"], "'from' is no key of a bind mount"),
+        (["--mount", "src=/x,dst=/x,ro=maybe"], "ro: 'maybe' is neither true nor false"),
+        (["--tmpfs", "/x:size=big"], "'--tmpfs': size: 'big' is no size"),
+        (["--tmpfs", "/x:uid=1"], "'uid' is no key of a tmpfs mount"),
+        (["--stop-signal", "99"], "there is no signal 99"),
+        (["--stop-timeout", "soon"], "'soon' is no time"),
+        (["-e", "=x"], "'=x' has no name"),
+        (["--env-file", "/nonexistent"], "cannot read /nonexistent: No such file"),
+        (["--network", "none", "--ip", "10.0.0.1"], "leaves nothing for --ip"),
+        (["--network", "none", "-P"], "leaves nothing to publish"),
+        (["--network", "none", "-p", "80"], "leaves nothing to publish"),
+        (["--pull", "sometimes"], "'--pull': 'sometimes' is not one of"),
+        (["--image-credential", "a/b"], "image_credential: must be 1 to 63"),
+        (["--registry-user", "ci"], "--registry-user needs --registry-password-stdin"),
+        (["--registry-password-stdin"], "whose password? give --registry-user"),
+        (["--registry-token-stdin"], "stdin has no token"),
+        (["--registry-token-stdin", "--registry-user", "ci"], "drop --registry-user"),
+        (["--registry-token-stdin", "--image-credential", "ci"], "a credential is named (ci)"),
+        (["--frobnicate"], "no such option"),
+        (["--memory", "5m"], "limits.memory"),
+        (["--memory-swap", "64m"], "limits.memory_swap: needs memory"),
+        (["--cpu-shares", "1"], "limits.cpu_shares"),
+        (["--cpuset-cpus", "a"], "limits.cpuset"),
+        (["-p", "99999"], "ports[0].container_port"),
+        (["-v", "/a/../b:/x"], "mounts[0].source"),
+        (["-v", "/a:/x", "--tmpfs", "/x"], "target /x is given twice"),
+        (["--cap-add", "FLY"], "security.cap_add[0]"),
+        (["--name", "a b"], "name: must be 1 to 63"),
+        (["--id", "x"], "id: "),
+        (["--ip", "10.0.0.256"], "nics[0].address"),
+        (["--hostname=-x-"], "hostname: must be a host name"),
+        (["--stop-signal", "SIGFOO"], "stop_signal"),
+        (["--workdir", "srv"], "workdir: must be an absolute path"),
+        (["-e", "A=\udc80"], "is not UTF-8"),
+    ],
+    ids=lambda one: str(one)[:40].encode(errors="replace").decode(),
+)
+def test_what_is_wrong_is_refused(
+    shell: Shell, node: FakeNode, options: list[str], says: str
+) -> None:
+    result = shell.run("run", "-d", *options, "busybox:1")
+    assert says in result.stderr
+    assert result.stderr.startswith("longshore: ")
+    assert result.stderr.count("\n") <= 2
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert node.calls == {}
+
+
+def test_all_faults_are_told_and_the_option_named(shell: Shell) -> None:
+    result = shell.run("create", "-m", "5m", "--cpu-shares", "1", "busybox:1")
+    assert "limits.memory" in result.stderr
+    first, *more = [line for line in result.stderr.splitlines() if "limits." in line]
+    assert {"memory", "cpu_shares"} == {
+        re.findall(r"limits\.(\w+)", line)[0] for line in (first, *more)
+    }
+    assert more[0].startswith("  also: limits.")
+    flag = "--memory" if "limits.memory" in first else "--cpu-shares"
+    assert result.stderr.endswith(f"hint: this is what {flag} gave\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "-o", "json", "busybox:1"], "-o json needs -d"),
+        (["run", "-d"], "missing argument 'IMAGE'"),
+        (["frob"], "no such command 'frob'"),
+        (["--timeout", "x", "ps"], "'x' is no time"),
+    ],
+)
+def test_usage(shell: Shell, words: list[str], says: str) -> None:
+    result = shell.run(*words)
+    assert says in result.stderr
+    assert "hint: longshore" in result.stderr
+    assert result.exit_code == 2

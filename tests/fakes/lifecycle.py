@@ -1,0 +1,197 @@
+"""A whole lifecycle on a fake host and a real journal, for tests that make it fail."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fakes.host import FakeHost
+from longshore.host.journal import Journal
+from longshore.lifecycle.admission import Admission
+from longshore.lifecycle.changes import Changes
+from longshore.lifecycle.clock import Clock
+from longshore.lifecycle.collection import Collection, Watermarks
+from longshore.lifecycle.containers import Containers
+from longshore.lifecycle.converge import Converge
+from longshore.lifecycle.create import CREATE
+from longshore.lifecycle.fetches import Fetches
+from longshore.lifecycle.holds import Holds
+from longshore.lifecycle.images import Images
+from longshore.lifecycle.pipeline import Step
+from longshore.lifecycle.pulls import Pulls
+from longshore.lifecycle.shelf import Shelf
+from longshore.lifecycle.sweep import Pace, Sweep
+from longshore.lifecycle.volumes import Volumes
+from longshore.model.addressing import NetworkConfig
+from longshore.model.capacity import Stock
+from longshore.model.current import Current
+from longshore.model.flavors import Flavors
+from longshore.model.layout import Layout
+from longshore.model.node import Space
+from longshore.model.policy import Ceiling, Rules, capabilities, check
+from longshore.model.request import Request
+from longshore.model.spec import ContainerSpec, parse
+
+CEILING = Ceiling(frozenset(range(4)), frozenset({"default"}))
+RULES = Rules(capabilities=capabilities(["NET_ADMIN"]))
+
+STOCK = (
+    Stock("cpus", "cores", 4, ratio=4.0),
+    Stock("memory", "bytes", 2**33),
+    Stock("pids", "count", 32768),
+    Stock("disk", "bytes", 2**40),
+)
+
+
+class Died(BaseException):
+    """Stands for kill -9: nothing of the agent runs after it. Not an Exception, so that no
+    handler of the agent's can catch it."""
+
+
+@dataclass
+class Lifecycle:
+    """One life of the agent. `hints` collects what would be settled in the background; `space` is
+    of the disk of the images."""
+
+    folder: Path
+    fake: FakeHost = field(default_factory=FakeHost)
+    ports: range = range(40000, 40010)
+    space: Space = field(default_factory=lambda: Space(0, 100))
+    marks: Watermarks = field(default_factory=lambda: Watermarks(85, 75, 0.0))
+    rules: Current[Rules] = field(default_factory=lambda: Current(RULES))
+    flavors: Current[Flavors] = field(default_factory=lambda: Current(Flavors()))
+    stock: Sequence[Stock] = STOCK
+
+    def __post_init__(self) -> None:
+        ticks = itertools.count(1000)
+        clock = Clock(now=lambda: float(next(ticks)), timer=lambda: float(next(ticks)))
+        layout = Layout(self.folder / "state", self.folder / "run")
+        self.host = self.fake.host(layout)
+        self.journal = Journal(layout.journal)
+        self.changes = Changes(clock.now)
+        self.hints: list[str] = []
+        self.holds = Holds()
+        self.pulls = Pulls(
+            self.host.images, self.fake.sources, self.holds, clock, parallel=2, timeout=1e9
+        )
+        self.fetches = Fetches(self.pulls)
+        self.converge = Converge(
+            self.host, self.journal, self.changes, clock, self.hints.append, self.fetches
+        )
+        seen: set[str] = set()
+        self.admission = Admission(
+            self.host,
+            self.fake.sources,
+            {"default": NetworkConfig()},
+            self.ports,
+            lambda spec: check(spec, CEILING, self.rules()),
+            self.flavors,
+            lambda: self.stock,
+            seen,
+        )
+        self.containers = Containers(
+            self.journal,
+            self.converge,
+            self.admission,
+            self.changes,
+            clock.now,
+            self.hints.append,
+            self.fetches,
+            self.holds,
+        )
+        self.shelf = Shelf(self.host.images, self.journal, self.pulls, self.holds, seen)
+        self.images = Images(
+            self.host,
+            self.journal,
+            self.converge,
+            self.pulls,
+            self.shelf,
+            self.holds,
+            lambda path: path.open("xb"),
+            self.hints.append,
+        )
+        self.collection = Collection(self.shelf, self.marks, lambda: self.space, clock.now)
+        self.volumes = Volumes(self.host, self.journal, clock.now)
+        self.sweep = Sweep(
+            self.host,
+            self.journal,
+            self.converge,
+            clock,
+            Pace(30, 1e9),
+            self.hints.append,
+            collect=self.collection.run,
+            volumes=self.volumes.look,
+        )
+
+    def next_life(self) -> Lifecycle:
+        """The agent started again on the same host, after its start-up sweep has settled.
+
+        Of a pull that is under way the last that anybody hears is that the agent stops: threads
+        cannot be killed.
+        """
+        self.pulls.stop(0.0)
+        self.journal.close()
+        again = Lifecycle(
+            self.folder, self.fake, rules=self.rules, flavors=self.flavors, stock=self.stock
+        )
+        again.sweep_and_settle()
+        return again
+
+    def sweep_and_settle(self) -> None:
+        self.sweep.now()
+        self.sweep.run()
+        self.settle_hints()
+
+    def settle_hints(self) -> None:
+        while self.hints:
+            self.converge.visit(self.hints.pop(0))
+
+    def settle_until(self, condition: Callable[[], bool]) -> None:
+        """Settles what is hinted at, as the workers do, until that holds."""
+
+        def settled() -> bool:
+            self.settle_hints()
+            return condition()
+
+        until(settled)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Other threads bring it about."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.001)
+
+
+def a_spec(**changes: Any) -> ContainerSpec:
+    id = str(uuid.uuid4())
+    return parse({"id": id, "name": f"c-{id[:8]}", "image": "busybox:latest", **changes})
+
+
+def ask(**changes: Any) -> Request:
+    return Request(**{"id": str(uuid.uuid4()), "origin": "test", **changes})
+
+
+STEPS = [step.name for step in CREATE]
+
+
+@contextmanager
+def patched(name: str, **replaced: Any) -> Iterator[Step]:
+    """The step of CREATE with its `do` or `undo` replaced. The tuple keeps its identity: every
+    user of the step sees it."""
+    (step,) = [step for step in CREATE if step.name == name]
+    before = {key: getattr(step, key) for key in replaced}
+    for key, value in replaced.items():
+        object.__setattr__(step, key, value)
+    try:
+        yield step
+    finally:
+        for key, value in before.items():
+            object.__setattr__(step, key, value)

@@ -1,0 +1,330 @@
+"""A `lifecycle.service.Service` in memory, for the front doors' tests.
+
+It keeps the one promise that the front doors build on: the same request id again is answered
+with what came of the first. A test makes a verb wait or fail by its name, and reads `calls`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from longshore.errors import ContainerNotFound
+from longshore.lifecycle.service import LogChunk
+from longshore.model.commit import Commit
+from longshore.model.limits import IoLimit, Limits, Ulimit
+from longshore.model.request import Request
+from longshore.model.spec import ContainerSpec
+from longshore.model.status import (
+    Change,
+    ContainerStatus,
+    ErrorStatus,
+    FitsStatus,
+    FlavorStatus,
+    ImageDetail,
+    ImageStatus,
+    LayerStatus,
+    NodeStatus,
+    PruneStatus,
+    Shortfall,
+    TransferStatus,
+    VolumeStatus,
+)
+from longshore.model.transfer import Auth, Credential, PullPolicy
+
+T = TypeVar("T")
+
+
+IMAGE = ImageStatus(name="web:1", digest="sha256:" + "0" * 64, size=3, created_at=1.0)
+DETAIL = ImageDetail(**IMAGE.to_dict(), names=("web:1", "web:2"), env=("A=b",), healthcheck={})
+MOVING = TransferStatus(
+    image="web:1",
+    digest=IMAGE.digest,
+    state="moving",
+    done=2**40,
+    total=2**41,
+    layers=(LayerStatus(digest="sha256:" + "1" * 64, done=2**40, total=2**41, state="moving"),),
+    started_at=1.5,
+    waiters=2,
+)
+DONE = MOVING.model_copy(update={"state": "done", "done": 2**41})
+FLAVORS = (
+    FlavorStatus(name="bare"),
+    FlavorStatus(
+        name="general-small",
+        description="a small service",
+        limits=Limits(
+            cpus=0.5,
+            memory=2**40,
+            ulimits=(Ulimit(name="nofile", soft=1024, hard=4096),),
+            io=(IoLimit(device="/dev/vda", read_bps=2**40),),
+            hugepages={"2MB": 2**21},
+        ),
+    ),
+)
+FIT = FitsStatus(fits=True)
+UNFIT = FitsStatus(
+    fits=False,
+    error=ErrorStatus(
+        code="exhausted",
+        error="Exhausted",
+        message="cannot create container web: not enough memory: asked 2 GiB, 512 MiB free",
+        field="limits.memory",
+        object="web",
+        details={"missing": [{"resource": "memory"}]},
+    ),
+    missing=(Shortfall(resource="memory", unit="bytes", asked=2**31, free=2**29),),
+)
+VOLUME = VolumeStatus(
+    name="data",
+    labels={"tier": "db"},
+    created_at=1.5,
+    path="/var/lib/longshore/volumes/data/data",
+    used_by=("db", "web"),
+)
+LONELY = VolumeStatus(name="lonely", created_at=2.5, path="/var/lib/longshore/volumes/lonely/data")
+PRUNED = PruneStatus(images=("web:0",), bytes=2**40)
+
+
+def container(spec: ContainerSpec, state: str) -> ContainerStatus:
+    return ContainerStatus(
+        id=spec.id,
+        name=spec.name,
+        image=spec.image,
+        image_digest=IMAGE.digest,
+        state=state,
+        desired=state,
+        generation=1,
+        reason="asked",
+        created_at=1.5,
+        spec=spec.model_dump(mode="json"),
+    )
+
+
+@dataclass
+class FakeService:
+    """`calls` counts arrivals by verb, `done` what was carried out; all is thread-safe.
+
+    `absent`: images that a create or start would have to wait for. `given`: arguments of the verbs
+    that concern images, in order. `transfers`: pulls and pushes whose callers are still there.
+    """
+
+    gates: dict[str, threading.Event] = field(default_factory=dict)
+    failures: dict[str, list[BaseException]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    done: Counter[str] = field(default_factory=Counter)
+    requests: list[Request] = field(default_factory=list)
+    containers: dict[str, ContainerStatus] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    credentials: list[Credential | None] = field(default_factory=list)
+    given: list[tuple[Any, ...]] = field(default_factory=list)
+    volume_requests: list[str] = field(default_factory=list)
+    transfers: int = 0
+    most: int = 0
+    _outcomes: dict[str, ContainerStatus] = field(default_factory=dict)
+    _now: int = 0
+    _arrival: threading.Condition = field(default_factory=threading.Condition)
+
+    def hold(self, verb: str) -> threading.Event:
+        """Calls of the verb wait until the event is set."""
+        return self.gates.setdefault(verb, threading.Event())
+
+    def fail(self, verb: str, *errors: BaseException) -> None:
+        """The verb's next calls raise these, one each."""
+        self.failures.setdefault(verb, []).extend(errors)
+
+    def wait_for(self, verb: str, count: int, seconds: float = 20.0) -> None:
+        """Until the verb was called so often; raises TimeoutError."""
+        with self._arrival:
+            if not self._arrival.wait_for(lambda: self.calls[verb] >= count, seconds):
+                raise TimeoutError(f"{verb} was called {self.calls[verb]} times, not {count}")
+
+    def create(
+        self,
+        request: Request,
+        spec: ContainerSpec,
+        *,
+        start: bool = True,
+        credential: Credential | None = None,
+    ) -> ContainerStatus:
+        with self._arrival:
+            self.credentials.append(credential)
+        made = container(spec, "running" if start else "created")
+        if not self.is_ready(spec):
+            made = made.model_copy(update={"image_digest": None})
+        return self._change("create", request, made)
+
+    def is_ready(self, spec: ContainerSpec) -> bool:
+        return spec.image not in self.absent
+
+    def start(self, request: Request, ref: str) -> ContainerStatus:
+        return self._change("start", request, self._known(ref, "running"))
+
+    def stop(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        return self._change("stop", request, self._known(ref, f"stopped after {grace}"))
+
+    def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
+        return self._change("delete", request, self._known(ref, f"absent, forced {force}"))
+
+    def show(self, ref: str) -> ContainerStatus:
+        self._arrive("show")
+        return self._known(ref, self.containers[ref].state if ref in self.containers else "")
+
+    def list(self) -> Sequence[ContainerStatus]:
+        self._arrive("list")
+        return list(self.containers.values())
+
+    def load_image(self, archive: Path) -> Sequence[ImageStatus]:
+        self._arrive("load_image")
+        return [IMAGE.model_copy(update={"name": str(archive)})]
+
+    def load_spooled_image(self, archive: Path) -> Sequence[ImageStatus]:
+        return self.load_image(archive)
+
+    @property
+    def spool_dir(self) -> Path:
+        return Path("/nonexistent")
+
+    def list_images(self) -> Sequence[ImageStatus]:
+        self._arrive("list_images")
+        return [IMAGE]
+
+    def show_image(self, name: str) -> ImageDetail:
+        return self._answer(DETAIL, "show_image", name)
+
+    def pull_image(
+        self, name: str, policy: PullPolicy, auth: Auth
+    ) -> Generator[TransferStatus, None, ImageStatus]:
+        yield from self._transfer("pull_image", name, policy, auth)
+        return IMAGE
+
+    def prefetch_image(self, name: str, policy: PullPolicy, auth: Auth) -> TransferStatus:
+        return self._answer(MOVING, "prefetch_image", name, policy, auth)
+
+    def push_image(
+        self, name: str, to: str, auth: Auth
+    ) -> Generator[TransferStatus, None, TransferStatus]:
+        yield from self._transfer("push_image", name, to, auth)
+        return DONE.model_copy(update={"direction": "push"})
+
+    def tag_image(self, name: str, new: str) -> ImageStatus:
+        return self._answer(IMAGE, "tag_image", name, new)
+
+    def remove_image(self, name: str) -> ImageStatus:
+        return self._answer(IMAGE, "remove_image", name)
+
+    def prune_images(self, *, all: bool = False) -> PruneStatus:
+        return self._answer(PRUNED, "prune_images", all)
+
+    def save_images(self, names: Sequence[str]) -> Iterator[bytes]:
+        self._answer(None, "save_images", names)
+        yield from (b"", b"one ", bytes(2_500_000))
+
+    def save_images_to(self, names: Sequence[str], archive: Path) -> None:
+        self._answer(None, "save_images", names, archive)
+
+    def commit(self, ref: str, name: str, change: Commit) -> ImageStatus:
+        return self._answer(IMAGE, "commit", ref, name, change)
+
+    def fits(self, spec: ContainerSpec) -> FitsStatus:
+        return self._answer(UNFIT if spec.image in self.absent else FIT, "fits", spec)
+
+    def list_flavors(self) -> Sequence[FlavorStatus]:
+        return self._answer(FLAVORS, "list_flavors")
+
+    def create_volume(
+        self, name: str, labels: Mapping[str, str], *, request_id: str
+    ) -> VolumeStatus:
+        self.volume_requests.append(request_id)
+        made = VOLUME.model_copy(update={"name": name, "labels": dict(labels)})
+        return self._answer(made, "create_volume", name, dict(labels))
+
+    def list_volumes(self) -> Sequence[VolumeStatus]:
+        return self._answer([VOLUME, LONELY], "list_volumes")
+
+    def show_volume(self, name: str) -> VolumeStatus:
+        return self._answer(VOLUME, "show_volume", name)
+
+    def remove_volume(self, name: str, *, request_id: str) -> VolumeStatus:
+        self.volume_requests.append(request_id)
+        return self._answer(LONELY, "remove_volume", name)
+
+    def node_status(self) -> NodeStatus:
+        self._arrive("node_status")
+        words = "version boot_id kernel runtime runtime_why cgroup_mode snapshotter snapshotter_why"
+        return NodeStatus(name="n1", started_at=1.0, **dict.fromkeys(words.split(), "x"))
+
+    def changes(self, after: int, timeout: float) -> Sequence[Change]:
+        return []
+
+    def last_change(self) -> int:
+        return 0
+
+    def logs(
+        self, ref: str, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[LogChunk]:
+        yield LogChunk("stdout", b"hello\n")
+
+    def _answer(self, value: T, verb: str, *given: Any) -> T:
+        with self._arrival:
+            self.given.append((verb, *given))
+        self._arrive(verb)
+        return value
+
+    def _transfer(self, verb: str, *given: Any) -> Iterator[TransferStatus]:
+        """Says now and then that it waits for its gate."""
+        with self._arrival:
+            self.given.append((verb, *given))
+            self.transfers += 1
+        error = self._note(verb)
+        try:
+            if error is not None:
+                raise error
+            yield MOVING
+            while verb in self.gates and not self.gates[verb].wait(0.05):
+                yield MOVING
+            yield DONE
+        finally:
+            with self._arrival:
+                self.transfers -= 1
+
+    def _known(self, ref: str, state: str) -> ContainerStatus:
+        if ref not in self.containers:
+            raise ContainerNotFound(f"cannot find container {ref}: none here", object=ref)
+        return self.containers[ref].model_copy(update={"state": state})
+
+    def _change(self, verb: str, request: Request, status: ContainerStatus) -> ContainerStatus:
+        with self._arrival:
+            self.requests.append(request)
+        self._arrive(verb)
+        with self._arrival:
+            if request.id not in self._outcomes:
+                self._outcomes[request.id] = self.containers[status.id] = status
+                self.done[verb] += 1
+            return self._outcomes[request.id]
+
+    def _arrive(self, verb: str) -> None:
+        error = self._note(verb)
+        with self._arrival:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            if verb in self.gates and not self.gates[verb].wait(60):
+                raise TimeoutError(f"the test has never opened the gate of {verb}")
+        finally:
+            with self._arrival:
+                self._now -= 1
+        if error is not None:
+            raise error
+
+    def _note(self, verb: str) -> BaseException | None:
+        """Counts the call; returns what the test has it fail with."""
+        with self._arrival:
+            self.calls[verb] += 1
+            failure = self.failures.get(verb) or None
+            self._arrival.notify_all()
+            return failure.pop(0) if failure else None
