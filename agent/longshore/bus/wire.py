@@ -1,4 +1,4 @@
-"""The messages, version 1.2: what may be in a request, and nothing else gets past here.
+"""The messages, version 1.3: what may be in a request, and nothing else gets past here.
 
 Pure: JSON types in, typed values out, and back. Unknown and missing keys, wrong types and
 wrong words are refused with every fault and its field. A spec is checked by `model.spec.parse`,
@@ -59,7 +59,7 @@ from longshore.model.status import Value
 from longshore.model.transfer import Credential
 
 #: A new verb or optional key raises the minor number, anything else the major one.
-VERSION = "1.2"
+VERSION = "1.3"
 #: Of what comes beside the spec of a create.
 _CREDENTIAL_SINCE = "1.1"
 T = TypeVar("T")

@@ -304,5 +304,5 @@ def _under_way(verb: Verb, record: Record) -> bool:
 
 def _untouched(before: Record | None) -> bool:
     """Whether nothing that the coming steps make can be on the host already."""
-    settled = (State.CREATED, State.STOPPED, State.FAILED)
+    settled = (State.CREATED, State.STOPPED, State.ERROR, State.FAILED)
     return before is None or (before.state in settled and not before.leftovers)

@@ -39,7 +39,17 @@ LOG = logging.getLogger(__name__)
 #: caller in a loop; the hint that every intent leaves behind goes on with it.
 _ROUNDS = 8
 #: In these nothing is under way: whoever asked can be answered.
-_SETTLED = frozenset({State.CREATED, State.RUNNING, State.STOPPED, State.FAILED, State.ABSENT})
+_SETTLED = frozenset(
+    {
+        State.CREATED,
+        State.RUNNING,
+        State.PAUSED,
+        State.STOPPED,
+        State.ERROR,
+        State.FAILED,
+        State.ABSENT,
+    }
+)
 
 
 class Converge:

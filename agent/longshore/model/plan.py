@@ -85,6 +85,7 @@ _BY_STATE: Mapping[tuple[Desired, State], Action] = {
     (Desired.RUNNING, State.STOPPED): Action(
         Act.LEAVE, "ended by itself, and no policy restarts it"
     ),
+    (Desired.RUNNING, State.ERROR): Action(Act.LEAVE, "it could not be started"),
     (Desired.RUNNING, State.FAILED): Action(Act.LEAVE, "its creation failed"),
     (Desired.STOPPED, State.FAILED): Action(Act.LEAVE, "its creation failed"),
 }

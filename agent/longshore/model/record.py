@@ -15,7 +15,7 @@ from longshore.model.names import Names
 from longshore.model.reference import canonical
 from longshore.model.spec import ContainerSpec
 from longshore.model.state import Desired, State
-from longshore.model.status import OutOfMemory
+from longshore.model.status import HealthStatus, OutOfMemory
 
 
 class Facts(BaseModel):
@@ -51,6 +51,11 @@ class Record(BaseModel):
         out_of_memory: the last time that the kernel killed a process of it to free memory.
         contents: of the files in `spec`, which has none itself, until they are written.
         sealed: name of a secret that came with the request → its value, encrypted.
+        restarts: how often it was started again by itself since a request last started it.
+        tries: how many of its runs in a row ended soon, or never began, for the pause before the
+            next.
+        restart_at: when it is to be started again; None: it is not, or at once.
+        health: what its probes found in this run.
         paused: the agent froze its processes for a while; whoever finds it so lets them go on.
         with_credential: the request brought a credential for the image, which is kept in memory
             alone.
@@ -76,6 +81,10 @@ class Record(BaseModel):
     finished_at: float | None = None
     exit_code: int | None = None
     out_of_memory: OutOfMemory | None = None
+    restarts: int = 0
+    tries: int = 0
+    restart_at: float | None = None
+    health: HealthStatus | None = None
     contents: tuple[str, ...] = ()
     sealed: Mapping[str, str] = {}
     paused: bool = False
@@ -139,6 +148,9 @@ class Record(BaseModel):
             mounts=_mounts(self),
             limits=status.LimitsStatus(**vars(facts.limits)) if facts.limits else None,
             out_of_memory=self.out_of_memory,
+            restarts=self.restarts,
+            restart_at=self.restart_at,
+            health=self.health,
             ids=status.IdRange(**vars(facts.ids)) if facts.ids else None,
             labels={**(image.config.labels if image else {}), **spec.labels},
             steps=tuple(

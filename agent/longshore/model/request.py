@@ -15,6 +15,11 @@ class Verb(StrEnum):
     CREATE = "create"
     START = "start"
     STOP = "stop"
+    RESTART = "restart"
+    KILL = "kill"
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    RENAME = "rename"
     DELETE = "delete"
 
 
@@ -42,6 +47,11 @@ GOALS = {
     Verb.CREATE: "running",
     Verb.START: "running",
     Verb.STOP: "stopped",
+    Verb.RESTART: "running",
+    Verb.KILL: "killed",
+    Verb.PAUSE: "paused",
+    Verb.UNPAUSE: "running",
+    Verb.RENAME: "renamed",
     Verb.DELETE: "deleted",
 }
 ACCEPTED = "accepted"

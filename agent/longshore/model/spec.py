@@ -26,11 +26,13 @@ from pydantic import (
 from longshore.errors import InvalidSpec
 from longshore.model.asking import unaskable
 from longshore.model.faults import faults_of
+from longshore.model.health import HealthCheck
 from longshore.model.injected import FILES_MAX, File, KeyPair, Secret
 from longshore.model.limits import FlavorAsked, Limits
 from longshore.model.mounts import Mount, VolumesFrom
 from longshore.model.nics import NicSpec, PortSpec
 from longshore.model.reference import canonical
+from longshore.model.restarts import Restart
 from longshore.model.security import Security
 from longshore.model.sysctls import namespace_of
 from longshore.model.values import (
@@ -100,6 +102,10 @@ class ContainerSpec(Part):
         timezone: of tz's names, the node's own files; None: the image's.
         host_network: the node's own network instead of `nics`.
         init: a process of the node's runs the command, reaps zombies and passes signals on.
+        tty: its process has a terminal; what it writes is all stdout.
+        stdin: its process reads what `attach` sends; else it reads nothing.
+        restart: whether it is started again by itself once it has ended.
+        health: None: what the image says.
         stop_grace: seconds between the stop signal and SIGKILL.
         auto_remove: deleted once it has ended.
     """
@@ -135,6 +141,10 @@ class ContainerSpec(Part):
     ports: Annotated[tuple[PortSpec, ...], Field(max_length=256)] = ()
     limits: Limits = Limits()
     init: bool = False
+    tty: bool = False
+    stdin: bool = False
+    restart: Restart = Restart()
+    health: HealthCheck | None = None
     stop_signal: Signal | None = None
     stop_grace: Annotated[float, Field(ge=0, le=86400, strict=False, allow_inf_nan=False)] = 10.0
     auto_remove: bool = False
@@ -198,6 +208,12 @@ class ContainerSpec(Part):
         if info.data.get("domain") and "kernel.domainname" in value.sysctls:
             raise ValueError("sysctls: kernel.domainname is what domain says")
         return value
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.auto_remove and self.restart.policy != "no":
+            raise fault("restart.policy", "cannot be with auto_remove: it would be gone")
+        return self
 
     @model_validator(mode="after")
     def _one_network(self) -> Self:

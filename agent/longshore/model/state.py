@@ -1,38 +1,79 @@
 """The life of a container: one table, and nothing is possible that is not in it.
 
-    absent    --create-->   creating
-    creating  --prepared--> created
-    creating  --started-->  running
-    creating  --ended-->    stopped
-    creating  --failed-->   failed
-    creating  --delete-->   deleting
-    created   --start-->    starting
-    created   --stop-->     created
-    created   --delete-->   deleting
-    starting  --start-->    starting
-    starting  --started-->  running
-    starting  --ended-->    stopped
-    starting  --failed-->   stopped
-    starting  --stop-->     stopping
-    starting  --delete-->   deleting
-    running   --start-->    running
-    running   --ended-->    stopped
-    running   --stop-->     stopping
-    running   --delete-->   deleting
-    stopping  --stop-->     stopping
-    stopping  --ended-->    stopped
-    stopping  --delete-->   deleting
-    stopped   --start-->    starting
-    stopped   --stop-->     stopped
-    stopped   --delete-->   deleting
-    deleting  --delete-->   deleting
-    deleting  --removed-->  absent
-    failed    --create-->   creating
-    failed    --delete-->   deleting
+    absent     --create-->   creating
+    creating   --prepared--> created
+    creating   --started-->  running
+    creating   --ended-->    stopped
+    creating   --failed-->   failed
+    creating   --delete-->   deleting
+    created    --start-->    starting
+    created    --restart-->  starting
+    created    --stop-->     created
+    created    --rename-->   created
+    created    --delete-->   deleting
+    starting   --start-->    starting
+    starting   --restart-->  starting
+    starting   --started-->  running
+    starting   --ended-->    stopped
+    starting   --failed-->   error
+    starting   --stop-->     stopping
+    starting   --rename-->   starting
+    starting   --delete-->   deleting
+    running    --start-->    running
+    running    --restart-->  restarting
+    running    --kill-->     running
+    running    --pause-->    running
+    running    --unpause-->  running
+    running    --frozen-->   paused
+    running    --ended-->    stopped
+    running    --stop-->     stopping
+    running    --rename-->   running
+    running    --delete-->   deleting
+    paused     --pause-->    paused
+    paused     --unpause-->  paused
+    paused     --thawed-->   running
+    paused     --restart-->  restarting
+    paused     --kill-->     paused
+    paused     --ended-->    stopped
+    paused     --stop-->     stopping
+    paused     --rename-->   paused
+    paused     --delete-->   deleting
+    restarting --start-->    starting
+    restarting --restart-->  restarting
+    restarting --due-->      starting
+    restarting --ended-->    restarting
+    restarting --stop-->     stopping
+    restarting --rename-->   restarting
+    restarting --delete-->   deleting
+    stopping   --stop-->     stopping
+    stopping   --kill-->     stopping
+    stopping   --ended-->    stopped
+    stopping   --rename-->   stopping
+    stopping   --delete-->   deleting
+    stopped    --start-->    starting
+    stopped    --restart-->  starting
+    stopped    --again-->    restarting
+    stopped    --stop-->     stopped
+    stopped    --rename-->   stopped
+    stopped    --delete-->   deleting
+    error      --start-->    starting
+    error      --restart-->  starting
+    error      --again-->    restarting
+    error      --stop-->     stopped
+    error      --rename-->   error
+    error      --delete-->   deleting
+    deleting   --delete-->   deleting
+    deleting   --removed-->  absent
+    failed     --create-->   creating
+    failed     --delete-->   deleting
 
-A line from a state to itself is a request that has nothing to do: ignoring is written down,
-everything else is refused. `failed` is a create that did not come about: it holds nothing on
-the host any more and is kept so that its reason can be read.
+A line from a state to itself is a request that has nothing to do, or that is carried out without
+a state of its own: ignoring is written down, everything else is refused.
+
+`restarting`: its process has ended, or is to end, and it will be started again by itself, at once
+or after a pause. `error`: it was made, and could not be started; the reason says why. `failed` is
+a create that did not come about: it holds nothing on the host any more and is kept so that its
+reason can be read.
 """
 
 from __future__ import annotations
@@ -50,8 +91,11 @@ class State(StrEnum):
     CREATED = "created"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    ERROR = "error"
     DELETING = "deleting"
     FAILED = "failed"
 
@@ -60,6 +104,7 @@ class Desired(StrEnum):
     """What the caller wants in the end; durable, and changed by verbs alone."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     STOPPED = "stopped"
     ABSENT = "absent"
 
@@ -71,6 +116,10 @@ class Happening(StrEnum):
     STARTED = "started"
     ENDED = "ended"
     FAILED = "failed"
+    FROZEN = "frozen"
+    THAWED = "thawed"
+    AGAIN = "again"  #: a policy wants it started again, now or later
+    DUE = "due"  #: later has come
     REMOVED = "removed"
 
 
@@ -82,39 +131,80 @@ TRANSITIONS: Mapping[tuple[State, Verb | Happening], State] = {
     (State.CREATING, Happening.FAILED): State.FAILED,
     (State.CREATING, Verb.DELETE): State.DELETING,
     (State.CREATED, Verb.START): State.STARTING,
+    (State.CREATED, Verb.RESTART): State.STARTING,
     (State.CREATED, Verb.STOP): State.CREATED,
+    (State.CREATED, Verb.RENAME): State.CREATED,
     (State.CREATED, Verb.DELETE): State.DELETING,
     (State.STARTING, Verb.START): State.STARTING,
+    (State.STARTING, Verb.RESTART): State.STARTING,
     (State.STARTING, Happening.STARTED): State.RUNNING,
     (State.STARTING, Happening.ENDED): State.STOPPED,
-    (State.STARTING, Happening.FAILED): State.STOPPED,
+    (State.STARTING, Happening.FAILED): State.ERROR,
     (State.STARTING, Verb.STOP): State.STOPPING,
+    (State.STARTING, Verb.RENAME): State.STARTING,
     (State.STARTING, Verb.DELETE): State.DELETING,
     (State.RUNNING, Verb.START): State.RUNNING,
+    (State.RUNNING, Verb.RESTART): State.RESTARTING,
+    (State.RUNNING, Verb.KILL): State.RUNNING,
+    (State.RUNNING, Verb.PAUSE): State.RUNNING,
+    (State.RUNNING, Verb.UNPAUSE): State.RUNNING,
+    (State.RUNNING, Happening.FROZEN): State.PAUSED,
     (State.RUNNING, Happening.ENDED): State.STOPPED,
     (State.RUNNING, Verb.STOP): State.STOPPING,
+    (State.RUNNING, Verb.RENAME): State.RUNNING,
     (State.RUNNING, Verb.DELETE): State.DELETING,
+    (State.PAUSED, Verb.PAUSE): State.PAUSED,
+    (State.PAUSED, Verb.UNPAUSE): State.PAUSED,
+    (State.PAUSED, Happening.THAWED): State.RUNNING,
+    (State.PAUSED, Verb.RESTART): State.RESTARTING,
+    (State.PAUSED, Verb.KILL): State.PAUSED,
+    (State.PAUSED, Happening.ENDED): State.STOPPED,
+    (State.PAUSED, Verb.STOP): State.STOPPING,
+    (State.PAUSED, Verb.RENAME): State.PAUSED,
+    (State.PAUSED, Verb.DELETE): State.DELETING,
+    (State.RESTARTING, Verb.START): State.STARTING,
+    (State.RESTARTING, Verb.RESTART): State.RESTARTING,
+    (State.RESTARTING, Happening.DUE): State.STARTING,
+    (State.RESTARTING, Happening.ENDED): State.RESTARTING,
+    (State.RESTARTING, Verb.STOP): State.STOPPING,
+    (State.RESTARTING, Verb.RENAME): State.RESTARTING,
+    (State.RESTARTING, Verb.DELETE): State.DELETING,
     (State.STOPPING, Verb.STOP): State.STOPPING,
+    (State.STOPPING, Verb.KILL): State.STOPPING,
     (State.STOPPING, Happening.ENDED): State.STOPPED,
+    (State.STOPPING, Verb.RENAME): State.STOPPING,
     (State.STOPPING, Verb.DELETE): State.DELETING,
     (State.STOPPED, Verb.START): State.STARTING,
+    (State.STOPPED, Verb.RESTART): State.STARTING,
+    (State.STOPPED, Happening.AGAIN): State.RESTARTING,
     (State.STOPPED, Verb.STOP): State.STOPPED,
+    (State.STOPPED, Verb.RENAME): State.STOPPED,
     (State.STOPPED, Verb.DELETE): State.DELETING,
+    (State.ERROR, Verb.START): State.STARTING,
+    (State.ERROR, Verb.RESTART): State.STARTING,
+    (State.ERROR, Happening.AGAIN): State.RESTARTING,
+    (State.ERROR, Verb.STOP): State.STOPPED,
+    (State.ERROR, Verb.RENAME): State.ERROR,
+    (State.ERROR, Verb.DELETE): State.DELETING,
     (State.DELETING, Verb.DELETE): State.DELETING,
     (State.DELETING, Happening.REMOVED): State.ABSENT,
     (State.FAILED, Verb.CREATE): State.CREATING,
     (State.FAILED, Verb.DELETE): State.DELETING,
 }
 
-#: What a verb makes the caller want; create's depends on whether it is to start.
+#: What a verb makes the caller want; create's depends on whether it is to start, kill's on the
+#: signal, and a rename wants nothing else than before.
 WANTS: Mapping[Verb, Desired] = {
     Verb.START: Desired.RUNNING,
+    Verb.RESTART: Desired.RUNNING,
+    Verb.PAUSE: Desired.PAUSED,
+    Verb.UNPAUSE: Desired.RUNNING,
     Verb.STOP: Desired.STOPPED,
     Verb.DELETE: Desired.ABSENT,
 }
 
 #: Deleting what is in one of these takes `force`: something may be at work in there.
-BUSY = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
+BUSY = frozenset({State.STARTING, State.RUNNING, State.PAUSED, State.RESTARTING, State.STOPPING})
 
 
 def after(state: State, event: Verb | Happening, name: str) -> State:

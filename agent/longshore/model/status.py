@@ -114,11 +114,29 @@ class ErrorStatus(Value):
     details: dict[str, Any] = {}
 
 
+class HealthStatus(Value):
+    """What the probes of this run found. `state`: starting, healthy or unhealthy.
+
+    `failures`: in a row. `at`: Unix seconds of the last probe, `seconds` how long it took, `output`
+    what it said. `acted`: Unix seconds of each time in the last hour that on_unhealthy acted.
+    """
+
+    state: str = "starting"
+    failures: int = 0
+    at: float | None = None
+    seconds: float = 0.0
+    output: str = ""
+    acted: tuple[float, ...] = ()
+
+
 class ContainerStatus(Value):
     """A container as the journal has it.
 
     `spec` is as it was asked for, with the flavor's limits and the mounts of `volumes_from` filled
-    in, and without the values of secrets. `ids`: what its users are on the node, None: the same.
+    in, and without the values of secrets. `exit_code`: 128 and the signal if one ended it.
+    `restarts`: how often it was started again by itself since a request last started it;
+    `restart_at`: Unix seconds when it will be. `health`: None: nothing is probed. `ids`: what its
+    users are on the node, None: the same.
     """
 
     id: str
@@ -141,6 +159,9 @@ class ContainerStatus(Value):
     mounts: tuple[MountStatus, ...] = ()
     limits: LimitsStatus | None = None
     out_of_memory: OutOfMemory | None = None
+    restarts: int = 0
+    restart_at: float | None = None
+    health: HealthStatus | None = None
     ids: IdRange | None = None
     labels: dict[str, str] = {}
     steps: tuple[StepStatus, ...] = ()
@@ -222,10 +243,11 @@ class TransferStatus(Value):
 
 
 class PruneStatus(Value):
-    """What was removed: names of images, and bytes of content that became free."""
+    """Names of images and containers that were removed; bytes of content that became free."""
 
     images: tuple[str, ...] = ()
     bytes: int = 0
+    containers: tuple[str, ...] = ()
 
 
 class NeighbourStatus(Value):
@@ -335,7 +357,8 @@ class NodeStatus(Value):
 class Change(Value):
     """One change of one container's state. `seq` counts up from 1 since the agent's start.
 
-    `exit_code`: of the process that has ended; None: there was none, or nobody saw how.
+    `kind`: `state`; or what else changed while that stayed: `health`, `renamed`, `signalled` or
+    `limits`. `exit_code`: of the process that has ended; None: there was none, or nobody saw how.
     """
 
     seq: int
@@ -347,11 +370,186 @@ class Change(Value):
     generation: int
     reason: str
     exit_code: int | None = None
+    kind: str = "state"
+
+
+class ExecStatus(Value):
+    """What came of a command in a container.
+
+    `exit_code`: 128 and the signal if one ended it. What of both outputs is not UTF-8 is escaped
+    (`\\xff`); `truncated`: there was more of one. `timed_out`: it was killed because of that.
+    """
+
+    exit_code: int
+    stdout: str = ""
+    stderr: str = ""
+    truncated: bool = False
+    timed_out: bool = False
+    seconds: float = 0.0
+
+
+class ProcessStatus(Value):
+    """A process in a container. `pid` and `parent` in its own numbering, `host_pid` in the node's;
+    `user`: its name in there, or number; `cpu_seconds`: used so far; `rss`: bytes of memory;
+    `state`: the kernel's letter."""
+
+    pid: int
+    parent: int
+    host_pid: int
+    user: str
+    state: str
+    started_at: float
+    cpu_seconds: float
+    rss: int
+    command: str
+
+
+class CpuStats(Value):
+    """Seconds since the container's start. `cores`: used on average since the reading before, None
+    in a first one. `periods`: how many it had under a quota, and in how many it was `throttled`,
+    for how many seconds."""
+
+    seconds: float = 0.0
+    user_seconds: float = 0.0
+    system_seconds: float = 0.0
+    cores: float | None = None
+    limit: float | None = None
+    periods: int = 0
+    throttled: int = 0
+    throttled_seconds: float = 0.0
+
+
+class MemoryStats(Value):
+    """Bytes. `working_set`: `usage` without the file cache that the kernel may drop at once.
+
+    `peak`, `limit`: None: the kernel does not say; no limit. `at_limit`: how often it was at its
+    limit; `killed`: how many processes the kernel killed to free memory."""
+
+    usage: int = 0
+    working_set: int = 0
+    cache: int = 0
+    rss: int = 0
+    swap: int = 0
+    peak: int | None = None
+    limit: int | None = None
+    at_limit: int = 0
+    killed: int = 0
+
+
+class BlockStats(Value):
+    """Bytes and operations of block devices, since the start. `device`: its path, or `8:0`."""
+
+    device: str
+    read_bytes: int = 0
+    write_bytes: int = 0
+    reads: int = 0
+    writes: int = 0
+
+
+class NetworkStats(Value):
+    """Of one interface, as seen from inside the container, since its start."""
+
+    interface: str
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    rx_packets: int = 0
+    tx_packets: int = 0
+    rx_dropped: int = 0
+    tx_dropped: int = 0
+
+
+class PressureStats(Value):
+    """Percent of the time that some, or all, of its processes waited for `resource` (cpu, memory or
+    io) in the last 10, 60 and 300 seconds (PSI)."""
+
+    resource: str
+    some: tuple[float, ...] = ()
+    full: tuple[float, ...] = ()
+
+
+class ContainerStats(Value):
+    """What a running container uses; `at`: Unix seconds. The same fields on cgroup v1, hybrid and
+    v2. `pressure` is empty where the kernel has none."""
+
+    id: str
+    name: str
+    at: float
+    cpu: CpuStats = CpuStats()
+    memory: MemoryStats = MemoryStats()
+    pids: int = 0
+    pids_limit: int | None = None
+    block: tuple[BlockStats, ...] = ()
+    network: tuple[NetworkStats, ...] = ()
+    pressure: tuple[PressureStats, ...] = ()
+
+
+class PathStatus(Value):
+    """A file in a container. `mode` has the type too, as in stat(2); `link`: what it points to."""
+
+    name: str
+    size: int
+    mode: int
+    modified_at: float
+    link: str = ""
+
+
+class Difference(Value):
+    """One path of the writable layer. `kind`: added, changed or deleted, against the image."""
+
+    path: str
+    kind: str
+
+
+class FieldChange(Value):
+    """One field of a spec that a patch changes. `before`, `after`: as JSON has them.
+
+    `when`: `live`: in the running container; `restart`: once it is started again; `recreate`: with
+    a new record around the same writable layer; `never`: not by an update. `why`: in words.
+    """
+
+    field: str
+    before: Any = None
+    after: Any = None
+    when: str
+    why: str
+
+
+class PlanStatus(Value):
+    """What a patch would change. `when`: the most that any of it takes, `nothing` if all is so
+    already. `error`: why the node would not take it."""
+
+    when: str
+    changes: tuple[FieldChange, ...] = ()
+    error: ErrorStatus | None = None
+
+
+class StoryEntry(Value):
+    """One thing that happened to a container. `what`: in words; `seconds`: how long it took."""
+
+    at: float
+    what: str
+    seconds: float | None = None
+    error: ErrorStatus | None = None
+
+
+class StoryStatus(Value):
+    """How a container came to be as it is, oldest first; `next`: what will happen, and `next_at`
+    when, None: once somebody asks for it, or something happens to it."""
+
+    container: ContainerStatus
+    entries: tuple[StoryEntry, ...] = ()
+    next: str = ""
+    next_at: float | None = None
 
 
 @dataclass(frozen=True)
 class LogChunk:
-    """Bytes as the container wrote them. `stream`: stdout or stderr."""
+    """Bytes as the container wrote them. `stream`: stdout or stderr.
+
+    `at`: Unix seconds at which they had been written, as far as the time index tells; 0 if it was
+    not asked for, or does not know.
+    """
 
     stream: str
     data: bytes
+    at: float = 0.0
