@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -97,12 +96,16 @@ class LocalServer:
         """Takes no new calls, gives those at work their grace, and takes the sockets away."""
         self._made.close()
 
-    def _methods(self, door: Door) -> SimpleNamespace:
-        """Each rpc of agent.proto by its name, as the generated code looks them up."""
+    def _methods(self, door: Door) -> agent_pb2_grpc.AgentServicer:
+        """Each rpc of agent.proto by its name, as the generated code looks them up; what nobody
+        serves answers UNIMPLEMENTED."""
         containers = AgentService(self._service, door, self._max_message)
         images = ImageService(self._service, door, self._max_image)
         volumes = VolumeService(self._service, door)
-        return SimpleNamespace(**containers.methods(), **images.methods(), **volumes.methods())
+        servicer = agent_pb2_grpc.AgentServicer()
+        for part in (containers, images, volumes):
+            vars(servicer).update(part.methods())
+        return servicer
 
     def _end(
         self,
@@ -121,7 +124,9 @@ class LocalServer:
         self._path.unlink(missing_ok=True)
 
 
-def _server(methods: SimpleNamespace, health: Health, pool: ThreadPoolExecutor) -> grpc.Server:
+def _server(
+    methods: agent_pb2_grpc.AgentServicer, health: Health, pool: ThreadPoolExecutor
+) -> grpc.Server:
     server = grpc.server(pool, options=_OPTIONS)
     agent_pb2_grpc.add_AgentServicer_to_server(methods, server)
     health_pb2_grpc.add_HealthServicer_to_server(health.methods(), server)
