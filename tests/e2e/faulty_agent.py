@@ -2,7 +2,7 @@
 
 Every `do` and `undo` of CREATE first looks at the file FAULTS: a JSON list of `Fault`s. No file:
 no faults. A fault that is `once` leaves the file before it strikes, so that the agent's next life
-goes on without it.
+goes on without it; those behind it wait until then.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ class Saboteur:
         """Returns whether there was a fault for this moment, unless it raises or kills."""
         with self._guard:
             faults = ordered(self._file)
-            due = [f for f in faults if (f.step, f.which, f.when) == (step, which, when)]
+            first = next((at for at, fault in enumerate(faults) if fault.once), len(faults))
+            due = [
+                f for f in faults[: first + 1] if (f.step, f.which, f.when) == (step, which, when)
+            ]
             if any(fault.once for fault in due):
                 order(self._file, [f for f in faults if f not in due or not f.once])
         for fault in due:

@@ -7,8 +7,9 @@ import time
 
 from longshore.errors import AgentBusy, LongshoreError
 
-#: How long an agent that went away in mid-call is waited for; a restart takes about a second.
-_RETURN = 15.0
+#: How long an agent that went away in mid-call is waited for. A restart takes about a second, on a
+#: node that is short of CPUs many.
+_RETURN = 30.0
 _PAUSE = 0.2
 #: A call that was refused is not sent again with less time than this: cut off, it would turn the
 #: refusal that the caller already has into 'nobody knows'.
