@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import random
 import signal
 import sys
 import time
@@ -42,8 +43,10 @@ from longshore.lifecycle.neighbour import Neighbour
 from longshore.lifecycle.node import Node
 from longshore.lifecycle.pipeline import attempt
 from longshore.lifecycle.pulls import Pulls
+from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.shelf import Shelf
 from longshore.lifecycle.sweep import Pace, Sweep
+from longshore.lifecycle.timers import Timers
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.workers import Workers
 from longshore.local.server import LocalServer
@@ -51,6 +54,7 @@ from longshore.local.spool import empty_spool
 from longshore.model.capacity import ADDRESSES, AUTOMATIC_PORTS, USER_RANGES, Stock
 from longshore.model.idranges import IdRanges
 from longshore.model.layout import Layout
+from longshore.model.restarts import Backoff
 from longshore.neighbours import meet
 from longshore.settings import Reload
 
@@ -118,11 +122,18 @@ class Daemon:
         shelf = Shelf(there.host.images, journal, pulls, holds, seen)
         marks = Watermarks(images.high_watermark, images.low_watermark, images.min_age)
         collection = Collection(shelf, marks, there.image_space, CLOCK.now)
-        converge = Converge(there.host, journal, changes, CLOCK, workers.soon, fetches)
+        # Apart from the others: however many start again and again, verbs find a free worker.
+        starters = Workers(max(1, config.converge.workers // 2), "restart")
+        backoff = Backoff(
+            config.restart.first, config.restart.factor, config.restart.max, config.restart.reset
+        )
+        timers = Timers(CLOCK, starters.soon, config.restart.rate, config.restart.max)
+        restarts = Restarts(timers, backoff, CLOCK, random.random)
+        converge = Converge(there.host, journal, changes, CLOCK, workers.soon, fetches, restarts)
         pace = Pace(config.converge.interval, config.converge.retention)
         volumes = Volumes(there.host, journal, CLOCK.now)
         sweep = Sweep(
-            *(there.host, journal, converge, CLOCK, pace, workers.soon),
+            *(there.host, journal, converge, CLOCK, pace, workers.soon, restarts),
             lambda: [*there.findings(), *reload.findings()],
             collect=collection.run,
             volumes=volumes.look,
@@ -147,8 +158,7 @@ class Daemon:
         agent = Agent(
             Containers(
                 *(journal, converge, admission, changes, CLOCK.now, workers.soon),
-                fetches,
-                holds,
+                *(fetches, holds, there.host.tasks),
             ),
             admission,
             Fitting(journal, admission, CLOCK.now),
@@ -183,6 +193,8 @@ class Daemon:
 
         sweep.run()
         self._run(lambda: workers.start(converge.visit), workers.stop)
+        self._run(lambda: starters.start(converge.visit), starters.stop)
+        self._run(timers.start, timers.stop)
         self._run(sweep.start, sweep.stop)
 
         def heard(id: str, topic: str) -> None:

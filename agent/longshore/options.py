@@ -325,4 +325,36 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             help="Seconds that the agent's own stop waits for what is under way.",
         ),
     ],
+    "restart": [
+        cfg.FloatOpt(
+            "first",
+            default=0.5,
+            min=0.01,
+            help="Seconds before a container whose policy restarts it is started again.",
+        ),
+        cfg.FloatOpt(
+            "factor",
+            default=2.0,
+            min=1.0,
+            help="By which each such pause is longer than the one before.",
+        ),
+        cfg.FloatOpt(
+            "max",
+            default=60.0,
+            min=0.01,
+            help="Seconds of the longest pause, whatever [restart] factor.",
+        ),
+        cfg.FloatOpt(
+            "reset",
+            default=10.0,
+            min=0.0,
+            help="Seconds that a run has to last for the next pause to be the first again.",
+        ),
+        cfg.FloatOpt(
+            "rate",
+            default=10.0,
+            min=0.1,
+            help="Such starts on this node in a second, so that verbs find it at leisure.",
+        ),
+    ],
 }

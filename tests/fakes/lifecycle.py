@@ -25,8 +25,10 @@ from longshore.lifecycle.holds import Holds
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.pipeline import Step
 from longshore.lifecycle.pulls import Pulls
+from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.shelf import Shelf
 from longshore.lifecycle.sweep import Pace, Sweep
+from longshore.lifecycle.timers import Timers
 from longshore.lifecycle.volumes import Volumes
 from longshore.model.addressing import NetworkConfig
 from longshore.model.capacity import Stock
@@ -36,6 +38,7 @@ from longshore.model.layout import Layout
 from longshore.model.node import Space
 from longshore.model.policy import Ceiling, Rules, capabilities, check
 from longshore.model.request import Request
+from longshore.model.restarts import Backoff
 from longshore.model.spec import ContainerSpec, parse
 
 CEILING = Ceiling(frozenset(range(4)), frozenset({"default"}))
@@ -47,6 +50,8 @@ STOCK = (
     Stock("pids", "count", 32768),
     Stock("disk", "bytes", 2**40),
 )
+#: The clock of a `Lifecycle` takes a second for each look at it.
+BACKOFF = Backoff(first=1000.0, most=8000.0, reset=100_000.0)
 
 
 class Died(BaseException):
@@ -67,10 +72,13 @@ class Lifecycle:
     rules: Current[Rules] = field(default_factory=lambda: Current(RULES))
     flavors: Current[Flavors] = field(default_factory=lambda: Current(Flavors()))
     stock: Sequence[Stock] = STOCK
+    backoff: Backoff = BACKOFF
+    #: Seconds by which the clock is ahead of what it would be; each look at it takes one more.
+    later: float = 0.0
 
     def __post_init__(self) -> None:
         ticks = itertools.count(1000)
-        clock = Clock(now=lambda: float(next(ticks)), timer=lambda: float(next(ticks)))
+        clock = Clock(now=lambda: next(ticks) + self.later, timer=lambda: next(ticks) + self.later)
         layout = Layout(self.folder / "state", self.folder / "run")
         self.host = self.fake.host(layout)
         self.journal = Journal(layout.journal)
@@ -81,8 +89,16 @@ class Lifecycle:
             self.host.images, self.fake.sources, self.holds, clock, parallel=2, timeout=1e9
         )
         self.fetches = Fetches(self.pulls)
+        self.timers = Timers(clock, self.hints.append, rate=1000.0, most=self.backoff.most)
+        self.restarts = Restarts(self.timers, self.backoff, clock, lambda: 0.0)
         self.converge = Converge(
-            self.host, self.journal, self.changes, clock, self.hints.append, self.fetches
+            self.host,
+            self.journal,
+            self.changes,
+            clock,
+            self.hints.append,
+            self.fetches,
+            self.restarts,
         )
         seen: set[str] = set()
         self.admission = Admission(
@@ -104,6 +120,7 @@ class Lifecycle:
             self.hints.append,
             self.fetches,
             self.holds,
+            self.host.tasks,
         )
         self.shelf = Shelf(self.host.images, self.journal, self.pulls, self.holds, seen)
         self.images = Images(
@@ -125,6 +142,7 @@ class Lifecycle:
             clock,
             Pace(30, 1e9),
             self.hints.append,
+            self.restarts,
             collect=self.collection.run,
             volumes=self.volumes.look,
         )
@@ -138,7 +156,13 @@ class Lifecycle:
         self.pulls.stop(0.0)
         self.journal.close()
         again = Lifecycle(
-            self.folder, self.fake, rules=self.rules, flavors=self.flavors, stock=self.stock
+            self.folder,
+            self.fake,
+            rules=self.rules,
+            flavors=self.flavors,
+            stock=self.stock,
+            backoff=self.backoff,
+            later=self.later,
         )
         again.sweep_and_settle()
         return again
@@ -151,6 +175,13 @@ class Lifecycle:
     def settle_hints(self) -> None:
         while self.hints:
             self.converge.visit(self.hints.pop(0))
+
+    def pass_time(self, seconds: float) -> None:
+        """Rings for what is due by then, and settles it."""
+        self.later += seconds
+        while self.timers.run() == 0.0:
+            pass
+        self.settle_hints()
 
     def settle_until(self, condition: Callable[[], bool]) -> None:
         """Settles what is hinted at, as the workers do, until that holds."""

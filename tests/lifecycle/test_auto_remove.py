@@ -106,7 +106,7 @@ def test_a_failure_that_may_pass_is_given_up_with_whoever_asked(life: Lifecycle)
     life.sweep_and_settle()
     record = life.containers.record(spec.id)
     assert record is not None
-    assert record.state is State.STOPPED
+    assert record.state is State.ERROR
     with life.journal.transaction(durable=False) as tx:
         tx.put(record.but(desired_at=record.desired_at - ASKED_AGAIN - 100))
     life.sweep_and_settle()

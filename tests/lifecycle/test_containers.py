@@ -293,7 +293,7 @@ def test_a_start_that_fails_keeps_what_lasts_and_says_why(life: Lifecycle) -> No
     with patched("network", do=fail), pytest.raises(HostFailed):
         life.containers.start(ask(), spec.id)
     shown = life.containers.show(spec.id)
-    assert shown.state == "stopped"
+    assert shown.state == "error"
     assert shown.error is not None
     assert shown.error.code == "host_failed"
     assert set(life.fake.left()) == {"snapshots", "records", "data", "files"}

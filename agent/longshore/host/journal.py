@@ -88,6 +88,11 @@ class Transaction:
         ).fetchone()[0]
         return None if holder == id else holder
 
+    def give_back(self, kind: str, key: str, id: str) -> None:
+        self._database.execute(
+            "DELETE FROM claims WHERE kind = ? AND key = ? AND container = ?", (kind, key, id)
+        )
+
     def release(self, id: str) -> None:
         """Its claims, and what it was promised."""
         self._database.execute("DELETE FROM claims WHERE container = ?", (id,))

@@ -12,9 +12,10 @@ from typing import Any
 from longshore.errors import HostBusy, LongshoreError, Superseded
 from longshore.lifecycle import memory
 from longshore.lifecycle.create import CREATE, PREPARE, RUN
-from longshore.lifecycle.pipeline import NO_FAILURE, Context, Postponed, Step, run, unwind
+from longshore.lifecycle.pipeline import NO_FAILURE, Context, Postponed, Step, attempt, run, unwind
 from longshore.lifecycle.ports import Host
 from longshore.lifecycle.steps import limits, network
+from longshore.model.ending import begun
 from longshore.model.host import Image, Task, TaskStatus
 from longshore.model.linux import signal_number
 from longshore.model.plan import Act, Action
@@ -26,12 +27,16 @@ _ALIVE = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSED})
 
 @dataclass(frozen=True)
 class Result:
-    """What an act did. `changes` are fields of the record; no `happening`: the state stays."""
+    """What an act did. `changes` are fields of the record; no `happening`: the state stays.
+
+    `given_up`: what was wanted cannot be, and is not to be tried again.
+    """
 
     reason: str
     happening: Happening | None = None
     error: LongshoreError | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    given_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,43 @@ def _leave(scene: Scene, record: Record, task: Task, action: Action) -> Result:
 
 def _keep(scene: Scene, record: Record, task: Task, action: Action) -> Result:
     scene.watch_exit()
-    if record.paused:
+    if record.paused and record.state is State.RUNNING:
         scene.host.tasks.resume(record.names)
     network.STEP.do(Context(scene.host, record))
     changes: dict[str, Any] = {"paused": False}
     now, mended = limits.keep(scene.host, record)
     if mended is not None:
         facts = record.facts.model_copy(update={"limits": now})
-        changes |= {"facts": facts, "reason": f"it runs; {mended}"}
+        how = "it runs" if record.state is State.RUNNING else "it is paused"
+        changes |= {"facts": facts, "reason": f"{how}; {mended}"}
     return Result(action.reason, changes=changes)
+
+
+def _pause(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    scene.watch_exit()
+    # Before it is so: who wants something else meanwhile has to know that it was us.
+    scene.note({"paused": True})
+    error = attempt("pause", scene.host.tasks.pause, record.names)
+    if error is not None:
+        # Some may be frozen already; `paused` has them let go on, should this fail.
+        if not error.retry:
+            attempt("resume", scene.host.tasks.resume, record.names)
+        return Result(record.reason, error=error, given_up=not error.retry)
+    frozen = Happening.FROZEN if record.state is State.RUNNING else None
+    return Result("it was paused, as wanted", frozen, changes={"paused": False})
+
+
+def _thaw(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    scene.watch_exit()
+    scene.host.tasks.resume(record.names)
+    thawed = Happening.THAWED if record.state is State.PAUSED else None
+    return Result("it runs again, as wanted", thawed, changes={"paused": False})
+
+
+def _begin(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    now = begun(record)
+    changes = {"restarts": now.restarts, "restart_at": now.restart_at}
+    return Result("it is started again", Happening.DUE, changes=changes)
 
 
 @dataclass(frozen=True)
@@ -155,7 +188,8 @@ def _stop(scene: Scene, record: Record, task: Task, action: Action) -> Result:
     last = _terminate(scene, record, task)
     if last is None:
         return _overtaken(record)
-    return _ended(scene, record, last, "it was stopped, as wanted")
+    what = "to be started again" if record.state is State.RESTARTING else "as wanted"
+    return _ended(scene, record, last, f"it was stopped, {what}")
 
 
 def _ended(scene: Scene, record: Record, task: Task, reason: str) -> Result:
@@ -215,7 +249,7 @@ def _terminate(scene: Scene, record: Record, task: Task) -> Task | None:
         return task
     until = scene.timer() + grace
     scene.watch_exit()
-    if record.paused:
+    if record.paused or task.status is TaskStatus.PAUSED:
         # Frozen it could not act on the signal.
         scene.host.tasks.resume(record.names)
     scene.host.tasks.kill(record.names, _stop_signal(record))
@@ -262,6 +296,9 @@ ACTS: Mapping[Act, Callable[[Scene, Record, Task, Action], Result]] = {
     Act.RUN: _make,
     Act.ADOPT: _make,
     Act.KEEP: _keep,
+    Act.PAUSE: _pause,
+    Act.THAW: _thaw,
+    Act.BEGIN: _begin,
     Act.END: _end,
     Act.STOP: _stop,
     Act.DELETE: _delete,

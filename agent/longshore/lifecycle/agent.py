@@ -36,7 +36,17 @@ from longshore.model.status import (
 from longshore.model.transfer import Auth, Credential, PullPolicy
 
 #: In these more may yet be written to a log.
-_WRITING = frozenset({State.CREATING, State.CREATED, State.STARTING, State.RUNNING, State.STOPPING})
+_WRITING = frozenset(
+    {
+        State.CREATING,
+        State.CREATED,
+        State.STARTING,
+        State.RUNNING,
+        State.PAUSED,
+        State.RESTARTING,
+        State.STOPPING,
+    }
+)
 
 
 class LogFiles(Protocol):

@@ -24,7 +24,18 @@ from longshore.model.spec import MOUNTS_MAX, ContainerSpec
 from longshore.model.state import State
 
 #: In these all that it has is there, and stays.
-_WHOLE = frozenset({State.CREATED, State.STARTING, State.RUNNING, State.STOPPING, State.STOPPED})
+_WHOLE = frozenset(
+    {
+        State.CREATED,
+        State.STARTING,
+        State.RUNNING,
+        State.PAUSED,
+        State.RESTARTING,
+        State.STOPPING,
+        State.STOPPED,
+        State.ERROR,
+    }
+)
 
 
 class Known(Protocol):

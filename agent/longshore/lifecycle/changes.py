@@ -25,7 +25,10 @@ class Changes:
         self._last = 0
         self._news = threading.Condition()
 
-    def add(self, record: Record, previous: State) -> None:
+    def add(
+        self, record: Record, previous: State, *, kind: str = "state", reason: str | None = None
+    ) -> None:
+        """`reason`: None: the record's."""
         with self._news:
             self._last += 1
             self._changes.append(
@@ -37,8 +40,9 @@ class Changes:
                     previous=previous,
                     state=record.state,
                     generation=record.generation,
-                    reason=record.reason,
+                    reason=record.reason if reason is None else reason,
                     exit_code=record.exit_code if record.state in _ENDED else None,
+                    kind=kind,
                 )
             )
             self._news.notify_all()

@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from signal import SIGKILL
 from typing import Any
 
 from longshore import errors
-from longshore.errors import (
-    ContainerNotFound,
-    IllegalTransition,
-    LongshoreError,
-    StaleGeneration,
-)
+from longshore.errors import ContainerNotFound, IllegalTransition, LongshoreError
 from longshore.lifecycle.admission import Admission
 from longshore.lifecycle.borrowing import check_free
 from longshore.lifecycle.changes import Changes
@@ -26,36 +21,19 @@ from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.creation import Creation
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.holds import Holds
-from longshore.lifecycle.ports import Journal, Transaction
+from longshore.lifecycle.intents import Intent, admit, is_under_way, seen
+from longshore.lifecycle.ports import Journal, Tasks, Transaction
+from longshore.lifecycle.renames import Renames
+from longshore.lifecycle.signals import Signals, number_of
+from longshore.model.ending import anew
 from longshore.model.record import Record
 from longshore.model.request import ACCEPTED, Request, Verb, check, goal_of
-from longshore.model.requested import Requested, fingerprint
 from longshore.model.spec import ContainerSpec
 from longshore.model.state import BUSY, WANTS, State, after
 from longshore.model.status import ContainerStatus
 from longshore.model.transfer import Credential
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Intent:
-    """A verb about to be journalled.
-
-    Args:
-        change: the record that follows, from the present one.
-        prepare: what must be known before anybody can see the record. `again`: it is being carried
-            out already.
-        journalled: called when the record is there.
-    """
-
-    verb: Verb
-    id: str
-    arguments: Mapping[str, Any]
-    change: Callable[[Transaction, Record | None, int], Record]
-    goal: str
-    prepare: Callable[[bool], None] = lambda again: None
-    journalled: Callable[[], None] = lambda: None
 
 
 class Containers:
@@ -73,6 +51,7 @@ class Containers:
         soon: Callable[[str], None],
         fetches: Fetches,
         holds: Holds,
+        tasks: Tasks,
     ) -> None:
         self._journal = journal
         self._converge = converge
@@ -82,6 +61,8 @@ class Containers:
         self._soon = soon
         self._fetches = fetches
         self._holds = holds
+        self._signals = Signals(journal, tasks, changes, now)
+        self._renames = Renames(journal, changes, now)
 
     def create(
         self,
@@ -100,7 +81,7 @@ class Containers:
             if credential is not None or not again:
                 self._fetches.trust(spec.id, credential)
 
-        intent = _Intent(
+        intent = Intent(
             *(Verb.CREATE, spec.id, creation.arguments),
             lambda tx, present, generation: creation.record(tx, present, generation, self._now()),
             goal_of(Verb.CREATE, start=start),
@@ -124,6 +105,28 @@ class Containers:
 
     def stop(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
         return self._change(request, Verb.STOP, ref, {"grace": grace}, grace=grace)
+
+    def restart(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        if self._journal.requested(request.id) is None:
+            # Before its process is ended: it might not be started again.
+            self._admission.policy(self._known(self._journal.find(ref)).spec)
+        return self._change(request, Verb.RESTART, ref, {"grace": grace}, grace=grace)
+
+    def kill(self, request: Request, ref: str, *, signal: str = "SIGKILL") -> ContainerStatus:
+        number = number_of(signal)
+        if number != SIGKILL:
+            return self._signals.send(request, ref, number)
+        arguments = {"signal": int(number)}
+        return self._change(request, Verb.KILL, ref, arguments, grace=0.0, leads=Verb.STOP)
+
+    def pause(self, request: Request, ref: str) -> ContainerStatus:
+        return self._change(request, Verb.PAUSE, ref, {})
+
+    def unpause(self, request: Request, ref: str) -> ContainerStatus:
+        return self._change(request, Verb.UNPAUSE, ref, {})
+
+    def rename(self, request: Request, ref: str, name: str) -> ContainerStatus:
+        return self._renames.rename(request, ref, name)
 
     def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
         def allow(tx: Transaction, present: Record) -> None:
@@ -152,7 +155,7 @@ class Containers:
         if asked is None:
             return True
         present = self._journal.get(id)
-        return asked.outcome is None and not (present and _under_way(Verb.CREATE, present))
+        return asked.outcome is None and not (present and is_under_way(Verb.CREATE, present))
 
     def record(self, id: str) -> Record | None:
         return self._journal.get(id)
@@ -165,9 +168,10 @@ class Containers:
         arguments: Mapping[str, Any],
         *,
         grace: float | None = None,
+        leads: Verb | None = None,
         allow: Callable[[Transaction, Record], None] = lambda tx, present: None,
     ) -> ContainerStatus:
-        """A verb on a container that is there."""
+        """A verb on a container that is there. `leads`: what it comes down to, if another."""
         asked = self._journal.requested(request.id)
         # Asked again, it may be gone meanwhile, or its name be another's.
         id = asked.container if asked else self._journal.find(ref)
@@ -176,13 +180,15 @@ class Containers:
             if present is None:
                 raise ContainerNotFound(f"cannot {verb} container {ref}: there is none", object=ref)
             following = after(present.state, verb, present.name)
+            if leads is not None:
+                following = after(present.state, leads, present.name)
             allow(tx, present)
-            return present.but(
+            return anew(present, verb).but(
                 state=following,
                 reason=f"{verb} was requested"
                 if following is not present.state
                 else present.reason,
-                desired=WANTS[verb],
+                desired=WANTS[leads or verb],
                 desired_by=request.origin,
                 desired_at=self._now(),
                 generation=generation,
@@ -190,18 +196,18 @@ class Containers:
             )
 
         return self._carry_out(
-            request, _Intent(verb, id, {**arguments, "ref": ref}, change, goal_of(verb))
+            request, Intent(verb, id, {**arguments, "ref": ref}, change, goal_of(verb))
         )
 
-    def _carry_out(self, request: Request, intent: _Intent) -> ContainerStatus:
+    def _carry_out(self, request: Request, intent: Intent) -> ContainerStatus:
         check(request, intent.verb, intent.goal)
         with self._journal.transaction(durable=True) as tx:
-            asked, before = self._seen(tx, request, intent), tx.get(intent.id)
+            asked, before = seen(tx, request, intent), tx.get(intent.id)
             if asked is not None and asked.outcome is not None:
                 return asked.result()
             # The same request again, while it is being carried out, waits for what comes of it.
-            waits = before is not None and asked is not None and _under_way(intent.verb, before)
-            record = before if before and waits else self._admit(tx, request, intent, before)
+            waits = before is not None and asked is not None and is_under_way(intent.verb, before)
+            record = before if before and waits else admit(tx, request, intent, before, self._now())
             intent.prepare(waits)
         intent.journalled()
         if not waits:
@@ -222,42 +228,6 @@ class Containers:
         """Then what failed is no part of it: the removal, say, of what was stopped."""
         asked = self._journal.requested(request_id)
         return asked is not None and asked.outcome is not None and "error" not in asked.outcome
-
-    def _seen(self, tx: Transaction, request: Request, intent: _Intent) -> Requested | None:
-        asked = tx.requested(request.id)
-        if asked is not None:
-            asked.check_same(intent.verb, intent.id, intent.arguments)
-        return asked
-
-    def _admit(
-        self, tx: Transaction, request: Request, intent: _Intent, before: Record | None
-    ) -> Record:
-        # Also of one that is gone: what was asked before its deletion may arrive after it.
-        recorded = before.generation if before else tx.last_generation(intent.id)
-        generation = recorded + 1 if request.generation is None else request.generation
-        # The same request asked again, after a failure that may pass, has the recorded one.
-        again = tx.requested(request.id)
-        if generation <= recorded and not (again and again.generation == generation == recorded):
-            raise StaleGeneration(
-                f"cannot {intent.verb} container {intent.id}: generation {generation} is not "
-                f"above the recorded {recorded}",
-                field="generation",
-                object=intent.id,
-                details={"generation": recorded},
-            )
-        record = intent.change(tx, before, generation)
-        tx.put(record)
-        tx.ask(
-            Requested(
-                request.id,
-                record.id,
-                intent.verb,
-                fingerprint(intent.verb, intent.arguments),
-                generation,
-                self._now(),
-            )
-        )
-        return record
 
     def _told(self, request: Request, verb: Verb, before: Record | None, record: Record) -> None:
         previous = before.state if before else State.ABSENT
@@ -287,19 +257,6 @@ class Containers:
         if record is None:
             raise ContainerNotFound(f"cannot find container {id}: there is none", object=id)
         return record
-
-
-_UNDER_WAY: Mapping[Verb, frozenset[State]] = {
-    Verb.CREATE: frozenset({State.CREATING}),
-    Verb.START: frozenset({State.STARTING, State.RUNNING}),
-    Verb.STOP: frozenset({State.STOPPING, State.STOPPED, State.CREATED}),
-    Verb.DELETE: frozenset({State.DELETING}),
-}
-
-
-def _under_way(verb: Verb, record: Record) -> bool:
-    """Whether what an open request asked for is being done, so that asking again would be twice."""
-    return record.state in _UNDER_WAY[verb]
 
 
 def _untouched(before: Record | None) -> bool:

@@ -14,23 +14,24 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from longshore.errors import HostUnavailable, Interrupted, LongshoreError, Superseded, from_dict
-from longshore.lifecycle import memory
+from longshore.errors import HostUnavailable, Interrupted, LongshoreError, Superseded
+from longshore.lifecycle import memory, outcomes
 from longshore.lifecycle.acts import ACTS, Result, Scene
 from longshore.lifecycle.changes import Changes
 from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.create import CREATE
 from longshore.lifecycle.fetches import Fetches, Waiting
 from longshore.lifecycle.pipeline import attempt, unwind
-from longshore.lifecycle.ports import Host, Journal, Transaction
+from longshore.lifecycle.ports import Host, Journal
+from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.slots import Slot, Slots
+from longshore.model.ending import unpausable
 from longshore.model.host import Image, Task
 from longshore.model.names import Names
-from longshore.model.plan import Action, is_given_up, once_ended, plan
+from longshore.model.plan import Action, plan
 from longshore.model.record import Record
 from longshore.model.request import Verb
-from longshore.model.requested import Requested, failed, succeeded
-from longshore.model.state import WANTS, Desired, State, after
+from longshore.model.state import Happening, State, after
 from longshore.model.usage import used_key
 
 LOG = logging.getLogger(__name__)
@@ -38,18 +39,6 @@ LOG = logging.getLogger(__name__)
 #: How often one call looks again because a newer intent came meanwhile. More than that is a
 #: caller in a loop; the hint that every intent leaves behind goes on with it.
 _ROUNDS = 8
-#: In these nothing is under way: whoever asked can be answered.
-_SETTLED = frozenset(
-    {
-        State.CREATED,
-        State.RUNNING,
-        State.PAUSED,
-        State.STOPPED,
-        State.ERROR,
-        State.FAILED,
-        State.ABSENT,
-    }
-)
 
 
 class Converge:
@@ -65,6 +54,7 @@ class Converge:
         clock: Clock,
         hint: Callable[[str], None],
         fetches: Fetches,
+        restarts: Restarts,
     ) -> None:
         self._host = host
         self._journal = journal
@@ -72,6 +62,7 @@ class Converge:
         self._clock = clock
         self._hint = hint
         self._fetches = fetches
+        self._restarts = restarts
         self._slots = Slots(hint)
         self._waited_for: set[str] = set()
         self._waiting = threading.Lock()
@@ -181,7 +172,7 @@ class Converge:
             clean=clean,
         )
         task = Task() if clean else self._host.tasks.get(record.names)
-        action = plan(record, task)
+        action = plan(record, task, due=self._restarts.is_due(record))
         LOG.debug("container %s is %s: %s, %s", record.id, record.state, action.act, action.reason)
         results: list[Result] = []
         error = attempt(
@@ -213,34 +204,38 @@ class Converge:
         """Notes what came of it. False: something else is wanted by now, so look again."""
         with self._journal.transaction(durable=False) as tx:
             current = tx.get(record.id)
-            if current is None or current.desired is not record.desired:
+            if current is None or _is_out_of_date(record, current, result):
                 if current is not None:
-                    tx.put(current.but(**_found_out(result.changes)))
+                    tx.put(current.but(**outcomes.found_out(result.changes)))
                 return False
             if isinstance(result.error, Superseded):
                 return False
-            following = _following(current, result)
-            if _asked_again(tx, current, following):
+            following = outcomes.following(current, result)
+            if outcomes.asked_again(tx, current, following):
                 again = after(following.state, Verb.START, following.name)
                 tx.put(following.but(state=again, reason="start was requested"))
                 return False
-            _answer(tx, following, result.error or _failure(following))
-            wanted = following
-            if not _is_awaited(tx, following, self._clock.now()):
-                wanted = once_ended(following, self._clock.now())
+            outcomes.answer(tx, following, result.error or outcomes.failure(following))
+            wanted = self._restarts.following_end(
+                unpausable(following) if result.given_up else following,
+                result.error,
+                awaited=outcomes.is_awaited(tx, following, self._clock.now()),
+            )
             if following.state is State.ABSENT:
                 tx.forget(record.id)
             elif wanted != current:
                 tx.put(wanted)
             if following.state is State.FAILED and not following.leftovers:
                 tx.release(record.id)
-        if following.state in _SETTLED:
+        if following.state in outcomes.SETTLED:
             self._fetches.forget(following.id)
+        if wanted.state is not State.RESTARTING:
+            self._restarts.forget(wanted.id)
         for before, now in pairwise((current, following, wanted)):
             if now.state is not before.state:
                 LOG.info("container %s: %s → %s: %s", *_told(before, now))
                 self._changes.add(now, before.state)
-        return wanted is following
+        return wanted.state is following.state and not _goes_on(following, result)
 
     def _watch_exit(self, names: Names) -> None:
         with self._waiting:
@@ -268,70 +263,16 @@ def _wait(bell: threading.Event, seconds: float | None) -> None:
     bell.clear()
 
 
-def _following(current: Record, result: Result) -> Record:
-    error = result.error
-    changes: dict[str, Any] = {"error": error.to_dict() if error else None, **result.changes}
-    if result.happening is not None:
-        changes["state"] = after(current.state, result.happening, current.name)
-        changes["reason"] = result.reason
-        # Written by now, or not wanted any more: what nobody needs would go along for good.
-        changes["contents"] = ()
-    return current.but(**changes)
+def _is_out_of_date(record: Record, current: Record, result: Result) -> bool:
+    """Whether what was done was done for a wish that is not the present one."""
+    moved = result.happening is not None and current.state is not record.state
+    return moved or current.desired is not record.desired
 
 
-def _asked_again(tx: Transaction, before: Record, now: Record) -> bool:
-    """Whether a start was asked for while its process had ended and nobody had noticed yet."""
-    return (
-        (before.state, now.state) == (State.RUNNING, State.STOPPED)
-        and before.desired is Desired.RUNNING
-        and any(Verb(one.verb) is Verb.START for one in tx.unanswered(now.id))
-    )
-
-
-def _is_awaited(tx: Transaction, record: Record, now: float) -> bool:
-    """Whether somebody may ask again for what failed for a reason that may pass."""
-    return not is_given_up(record, now) and bool(tx.unanswered(record.id))
-
-
-def _found_out(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays true though the intent it was done for is out of date."""
-    kept = ("steps", "leftovers", "exit_code", "finished_at")
-    return {key: changes[key] for key in kept if key in changes}
-
-
-def _failure(record: Record) -> LongshoreError | None:
-    """What keeps it from being as wanted, found out earlier: looking again makes it no success."""
-    failed = record.state is State.FAILED or (
-        record.state is State.STOPPED and record.desired is Desired.RUNNING
-    )
-    return from_dict(record.error) if failed and record.error else None
-
-
-def _answer(tx: Transaction, record: Record, error: LongshoreError | None) -> None:
-    """Gives everyone who asked about this container the answer, once there is one.
-
-    An error that may pass is no answer: the same request, sent again, tries again.
-    """
-    if record.state not in _SETTLED or (error is not None and error.retry):
-        return
-    for requested in tx.unanswered(record.id):
-        tx.answer(requested.id, _outcome(requested, record, error))
-
-
-def _outcome(
-    requested: Requested, record: Record, error: LongshoreError | None
-) -> Mapping[str, Any]:
-    wanted = WANTS.get(Verb(requested.verb))
-    overtaken = record.desired is Desired.ABSENT if wanted is None else wanted is not record.desired
-    if overtaken:
-        return failed(
-            Superseded(
-                f"cannot {requested.verb} container {record.name}: a newer request wants it "
-                f"{record.desired}",
-                object=record.name,
-            ).to_dict()
-        )
-    return failed(error.to_dict()) if error else succeeded(record.status())
+def _goes_on(record: Record, result: Result) -> bool:
+    """Whether what is to be done for it now is something else, though it is in the same state."""
+    ended_first = result.happening is Happening.ENDED and record.state is State.RESTARTING
+    return ended_first or result.happening is Happening.DUE
 
 
 def _told(before: Record, now: Record) -> tuple[str, str, str, str]:

@@ -30,7 +30,16 @@ LOG = logging.getLogger(__name__)
 #: Seconds between two looks at a transfer, for those who want to see how it goes.
 _PACE = 0.25
 #: In these its files are whole and its own.
-_COMMITTED = frozenset({State.CREATED, State.RUNNING, State.STOPPED})
+_COMMITTED = frozenset(
+    {
+        State.CREATED,
+        State.RUNNING,
+        State.PAUSED,
+        State.RESTARTING,
+        State.STOPPED,
+        State.ERROR,
+    }
+)
 
 
 class File(Protocol):

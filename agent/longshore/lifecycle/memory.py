@@ -36,7 +36,7 @@ def heard(record: Record, used: MemoryUse | None, now: float) -> Mapping[str, An
         # Its end was faster, and its cgroup is gone (systemd does not wait): nobody knows the peak.
         limits = record.facts.limits
         found = OutOfMemory(at=now, limit=limits.memory if limits else None)
-    if record.state is State.STOPPED and before is None:
+    if record.state in (State.STOPPED, State.RESTARTING) and before is None:
         return {"out_of_memory": found, "reason": record.reason + words(found)}
     return {"out_of_memory": found}
 

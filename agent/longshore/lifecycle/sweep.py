@@ -12,6 +12,7 @@ from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.pipeline import attempt
 from longshore.lifecycle.ports import Host, Journal
+from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.steps import limits
 from longshore.model.host import Task, TaskStatus
 from longshore.model.names import Names
@@ -52,6 +53,7 @@ class Sweep:
         clock: Clock,
         pace: Pace,
         soon: Callable[[str], None],
+        restarts: Restarts,
         complaints: Callable[[], Sequence[str]] = tuple,
         collect: Callable[[], Sequence[str]] = tuple,
         volumes: Callable[[], Sequence[str]] = tuple,
@@ -62,6 +64,7 @@ class Sweep:
         self._clock = clock
         self._pace = pace
         self._soon = soon
+        self._restarts = restarts
         self._complaints = complaints
         self._collect = collect
         self._volumes = volumes
@@ -107,7 +110,7 @@ class Sweep:
             tasks = self._host.tasks.list()
             for record in records:
                 task = tasks.get(record.id, Task())
-                act = plan(record, task).act
+                act = plan(record, task, due=self._restarts.is_due(record)).act
                 wrong = self._drift(record) if act is Act.KEEP else []
                 findings.extend(wrong)
                 if act is Act.KEEP:

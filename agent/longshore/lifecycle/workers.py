@@ -12,15 +12,15 @@ class Workers:
     """Each container waits in line once, however often it is asked for.
 
     Args:
-        count: threads.
+        count: threads; `name`: what theirs begin with.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, name: str = "converge") -> None:
         self._line: queue.Queue[str | None] = queue.Queue()
         self._in_line: set[str] = set()
         self._guard = threading.Lock()
         self._threads = [
-            threading.Thread(target=self._run, name=f"converge-{number}") for number in range(count)
+            threading.Thread(target=self._run, name=f"{name}-{number}") for number in range(count)
         ]
 
     def start(self, work: Callable[[str], None]) -> None:

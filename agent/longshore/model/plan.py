@@ -18,7 +18,12 @@ class Act(StrEnum):
     PREPARE = "prepare"  #: run PREPARE: a container that is not to start
     RUN = "run"  #: undo what may be half there of RUN, then run it
     ADOPT = "adopt"  #: its process runs already: complete the steps around it
-    KEEP = "keep"  #: it runs as wanted: see that its network is whole, wait for its end
+    KEEP = (
+        "keep"  #: it runs, or is paused, as wanted: see that its network is whole, wait for its end
+    )
+    PAUSE = "pause"  #: freeze its processes
+    THAW = "thaw"  #: let them go on
+    BEGIN = "begin"  #: it is to be started again now: note that, and go on with RUN
     END = "end"  #: its process has ended: note how, and undo RUN
     STOP = "stop"  #: signal, wait out the grace, kill, undo RUN
     DELETE = "delete"  #: stop if need be, undo CREATE, forget
@@ -46,6 +51,13 @@ _ADOPT = Action(Act.ADOPT, "its process runs already")
 _ENDED = Action(Act.END, "its process ended")
 _GONE = Action(Act.END, "its process is gone, and nobody saw how it ended")
 _KEEP = Action(Act.KEEP, "it runs as wanted")
+_STAY = Action(Act.KEEP, "it is paused as wanted")
+_PAUSE = Action(Act.PAUSE, "pause was requested")
+_PAUSE_AGAIN = Action(Act.PAUSE, "it is to be paused, and runs")
+_THAW = Action(Act.THAW, "unpause was requested")
+_STOP_FIRST = Action(Act.STOP, "restart was requested")
+_BEGIN_ANEW = Action(Act.BEGIN, "it is to be started again")
+_WAIT = Action(Act.LEAVE, "it is started again in a while")
 
 #: What to do in a state in which its process matters, by how containerd says that it is.
 _BY_TASK: Mapping[tuple[Desired, State], Mapping[TaskStatus, Action]] = {
@@ -71,7 +83,40 @@ _BY_TASK: Mapping[tuple[Desired, State], Mapping[TaskStatus, Action]] = {
         TaskStatus.ABSENT: _GONE,
         TaskStatus.CREATED: _GONE,
         TaskStatus.RUNNING: _KEEP,
+        # By somebody else, who has his reasons; or by us, and then the record says so.
         TaskStatus.PAUSED: _KEEP,
+        TaskStatus.STOPPED: _ENDED,
+        TaskStatus.UNKNOWN: _UNKNOWN,
+    },
+    (Desired.PAUSED, State.RUNNING): {
+        TaskStatus.ABSENT: _GONE,
+        TaskStatus.CREATED: _GONE,
+        TaskStatus.RUNNING: _PAUSE,
+        TaskStatus.PAUSED: _PAUSE,
+        TaskStatus.STOPPED: _ENDED,
+        TaskStatus.UNKNOWN: _UNKNOWN,
+    },
+    (Desired.PAUSED, State.PAUSED): {
+        TaskStatus.ABSENT: _GONE,
+        TaskStatus.CREATED: _GONE,
+        TaskStatus.RUNNING: _PAUSE_AGAIN,
+        TaskStatus.PAUSED: _STAY,
+        TaskStatus.STOPPED: _ENDED,
+        TaskStatus.UNKNOWN: _UNKNOWN,
+    },
+    (Desired.RUNNING, State.PAUSED): {
+        TaskStatus.ABSENT: _GONE,
+        TaskStatus.CREATED: _GONE,
+        TaskStatus.RUNNING: _THAW,
+        TaskStatus.PAUSED: _THAW,
+        TaskStatus.STOPPED: _ENDED,
+        TaskStatus.UNKNOWN: _UNKNOWN,
+    },
+    (Desired.RUNNING, State.RESTARTING): {
+        TaskStatus.ABSENT: _BEGIN_ANEW,
+        TaskStatus.CREATED: _STOP_FIRST,
+        TaskStatus.RUNNING: _STOP_FIRST,
+        TaskStatus.PAUSED: _STOP_FIRST,
         TaskStatus.STOPPED: _ENDED,
         TaskStatus.UNKNOWN: _UNKNOWN,
     },
@@ -91,13 +136,18 @@ _BY_STATE: Mapping[tuple[Desired, State], Action] = {
 }
 
 
-def plan(record: Record, task: Task) -> Action:
-    """The one decision of `converge`."""
+def plan(record: Record, task: Task, *, due: bool = True) -> Action:
+    """The one decision of `converge`. `due`: whether one that is started again after a pause may be
+    started now."""
     if record.desired is Desired.ABSENT:
         return _BY_DELETE
     at = (record.desired, record.state)
     by_task = _BY_TASK.get(at)
     action = by_task[task.status] if by_task else _BY_STATE[at]
+    if action.act is Act.BEGIN:
+        if record.facts.pid is not None:
+            return _GONE
+        action = action if due else _WAIT
     if action.act is Act.LEAVE and record.leftovers:
         return Action(Act.CLEAN, f"left over: {'; '.join(record.leftovers)}")
     return action
@@ -106,8 +156,7 @@ def plan(record: Record, task: Task) -> Action:
 def is_given_up(record: Record, now: float) -> bool:
     """Whether one that is to go once it has ended could not be started for a reason that may pass,
     and whoever asked has not come again: the tick has to look at it."""
-    ended = record.state is State.STOPPED and record.spec.auto_remove
-    return ended and now - record.desired_at > ASKED_AGAIN
+    return _is_to_go(record) and now - record.desired_at > ASKED_AGAIN
 
 
 def once_ended(record: Record, now: float) -> Record:
@@ -115,7 +164,7 @@ def once_ended(record: Record, now: float) -> Record:
 
     Also when it could not be started, as long as it had been made: then it holds something.
     """
-    if record.state is not State.STOPPED or not record.spec.auto_remove:
+    if not _is_to_go(record):
         return record
     return record.but(
         state=after(record.state, Verb.DELETE, record.name),
@@ -125,3 +174,7 @@ def once_ended(record: Record, now: float) -> Record:
         desired_at=now,
         grace=0.0,
     )
+
+
+def _is_to_go(record: Record) -> bool:
+    return record.spec.auto_remove and record.state in (State.STOPPED, State.ERROR)

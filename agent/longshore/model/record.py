@@ -118,7 +118,7 @@ class Record(BaseModel):
     def status(self) -> status.ContainerStatus:
         """What callers are shown of it."""
         image, spec, facts = self.facts.image, self.spec, self.facts
-        running = self.state is State.RUNNING
+        running = self.state in (State.RUNNING, State.PAUSED)
         return status.ContainerStatus(
             id=self.id,
             name=self.name,

@@ -55,6 +55,9 @@ GOALS = {
     Verb.DELETE: "deleted",
 }
 ACCEPTED = "accepted"
+#: What the journal calls a kill by a signal that does not end its process for certain: nothing is
+#: to be brought about, so whoever sends it answers.
+SIGNAL = "signal"
 #: What `create` waits for when it is not to start the container.
 CREATED = "created"
 GENERATION_MAX = 2**63 - 1

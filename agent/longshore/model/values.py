@@ -47,8 +47,12 @@ def _name(text: str) -> str:
     return text
 
 
+def is_host_name(text: str) -> bool:
+    return _HOSTNAME.fullmatch(text) is not None
+
+
 def _host(text: str) -> str:
-    if not _HOSTNAME.fullmatch(text):
+    if not is_host_name(text):
         raise ValueError("must be a host name (RFC 1123)")
     return text
 

@@ -42,7 +42,11 @@ class Transaction(Protocol):
     def claim(self, kind: str, key: str, id: str) -> str | None:
         """Returns None once `id` holds it, or the container that holds it instead."""
 
-    def release(self, id: str) -> None: ...
+    def give_back(self, kind: str, key: str, id: str) -> None:
+        """One claim of `id`; one that it does not hold is fine."""
+
+    def release(self, id: str) -> None:
+        """All that it holds."""
 
     def requested(self, id: str) -> Requested | None: ...
 
