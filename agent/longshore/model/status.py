@@ -7,22 +7,77 @@ JSON types only.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from longshore.model.image_status import ImageDetail, ImageLayer, ImageStatus
+from longshore.model.inside_status import (
+    BlockStats,
+    ContainerStats,
+    CpuStats,
+    Difference,
+    ExecStatus,
+    LogChunk,
+    MemoryStats,
+    NetworkStats,
+    PathStatus,
+    PressureStats,
+    ProcessStatus,
+)
+from longshore.model.limits import IoLimit, Ulimit
+from longshore.model.node_status import (
+    Cannot,
+    ConvergeStatus,
+    FlavorStatus,
+    Resource,
+    Shortfall,
+    VolumeStatus,
+)
+from longshore.model.value import Value
 
-from longshore.model.limits import IoLimit, Limits, Ulimit
-
-
-class Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types only; every field is there, None for what is not known."""
-        return self.model_dump(mode="json")
+__all__ = [
+    "BlockStats",
+    "Cannot",
+    "Change",
+    "ContainerStats",
+    "ContainerStatus",
+    "ConvergeStatus",
+    "CpuStats",
+    "Difference",
+    "ErrorStatus",
+    "ExecStatus",
+    "FieldChange",
+    "FitsStatus",
+    "FlavorStatus",
+    "HealthStatus",
+    "IdRange",
+    "ImageDetail",
+    "ImageLayer",
+    "ImageStatus",
+    "LayerStatus",
+    "LimitsStatus",
+    "LogChunk",
+    "MemoryStats",
+    "MountStatus",
+    "NeighbourStatus",
+    "NetworkStats",
+    "NicStatus",
+    "NodeStatus",
+    "OutOfMemory",
+    "PathStatus",
+    "PlanStatus",
+    "PortStatus",
+    "PressureStats",
+    "ProcessStatus",
+    "PruneStatus",
+    "Resource",
+    "Shortfall",
+    "StepStatus",
+    "StoryEntry",
+    "StoryStatus",
+    "TransferStatus",
+    "Value",
+    "VolumeStatus",
+]
 
 
 class NicStatus(Value):
@@ -168,52 +223,6 @@ class ContainerStatus(Value):
     spec: dict[str, Any] = {}
 
 
-class ImageStatus(Value):
-    """`size`: bytes of content (compressed layers and config), 0 if that is not all there, or not
-    for this node; `used_by`: names of containers.
-
-    `used_at`: when a container was last made from it; None: not since it came.
-    """
-
-    name: str
-    digest: str
-    size: int
-    created_at: float
-    used_by: tuple[str, ...] = ()
-    used_at: float | None = None
-
-
-class ImageLayer(Value):
-    """`size`: bytes as they are stored and sent, mostly compressed."""
-
-    digest: str
-    diff_id: str
-    media_type: str
-    size: int
-
-
-class ImageDetail(ImageStatus):
-    """An image with all that decides how its containers run.
-
-    `names`: all names of its digest. `platform`: os/architecture[/variant]. `healthcheck` is
-    kept and not run.
-    """
-
-    names: tuple[str, ...] = ()
-    platform: str = ""
-    layers: tuple[ImageLayer, ...] = ()
-    entrypoint: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    workdir: str = "/"
-    user: str = ""
-    stop_signal: str = ""
-    labels: dict[str, str] = {}
-    exposed_ports: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    healthcheck: dict[str, Any] | None = None
-
-
 class LayerStatus(Value):
     """`done` of `total` bytes. `state`: waiting, moving, unpacking or done."""
 
@@ -260,79 +269,12 @@ class NeighbourStatus(Value):
     detail: str = ""
 
 
-class Resource(Value):
-    """One thing a node can run out of. `unit`: cores, bytes or count.
-
-    `capacity`, what may be promised to containers, is (`total` - `reserved`) * `ratio`.
-    """
-
-    name: str
-    unit: str
-    capacity: float
-    claimed: float
-    free: float
-    total: float = 0.0
-    reserved: float = 0.0
-    ratio: float = 1.0
-
-
-class Shortfall(Value):
-    """What a node has too little of for a container."""
-
-    resource: str
-    unit: str
-    asked: float
-    free: float
-
-
 class FitsStatus(Value):
     """Whether the node would take a container now; `error`: why not."""
 
     fits: bool
     error: ErrorStatus | None = None
     missing: tuple[Shortfall, ...] = ()
-
-
-def _limits(value: Any) -> Any:
-    """Strict mode takes a list for a tuple only from JSON; a newer agent knows more fields."""
-    if not isinstance(value, Mapping):
-        return value
-    known = {name: one for name, one in value.items() if name in Limits.model_fields}
-    return Limits.model_validate_json(json.dumps(known))
-
-
-class FlavorStatus(Value):
-    """A flavor of the node."""
-
-    name: str
-    description: str = ""
-    limits: Annotated[Limits, BeforeValidator(_limits)] = Limits()
-
-
-class VolumeStatus(Value):
-    """A named volume. `path`: where its content is; `used_by`: names of containers."""
-
-    name: str
-    labels: dict[str, str] = {}
-    created_at: float
-    path: str
-    used_by: tuple[str, ...] = ()
-
-
-class Cannot(Value):
-    """What this node cannot do, and why."""
-
-    feature: str
-    why: str
-
-
-class ConvergeStatus(Value):
-    """The last full pass over the node: when, how long, how many, and what it found and did."""
-
-    at: float | None = None
-    seconds: float = 0.0
-    containers: int = 0
-    findings: tuple[str, ...] = ()
 
 
 class NodeStatus(Value):
@@ -371,133 +313,6 @@ class Change(Value):
     reason: str
     exit_code: int | None = None
     kind: str = "state"
-
-
-class ExecStatus(Value):
-    """What came of a command in a container.
-
-    `exit_code`: 128 and the signal if one ended it. What of both outputs is not UTF-8 is escaped
-    (`\\xff`); `truncated`: there was more of one. `timed_out`: it was killed because of that.
-    """
-
-    exit_code: int
-    stdout: str = ""
-    stderr: str = ""
-    truncated: bool = False
-    timed_out: bool = False
-    seconds: float = 0.0
-
-
-class ProcessStatus(Value):
-    """A process in a container. `pid` and `parent` in its own numbering, `host_pid` in the node's;
-    `user`: its name in there, or number; `cpu_seconds`: used so far; `rss`: bytes of memory;
-    `state`: the kernel's letter."""
-
-    pid: int
-    parent: int
-    host_pid: int
-    user: str
-    state: str
-    started_at: float
-    cpu_seconds: float
-    rss: int
-    command: str
-
-
-class CpuStats(Value):
-    """Seconds since the container's start. `cores`: used on average since the reading before, None
-    in a first one. `periods`: how many it had under a quota, and in how many it was `throttled`,
-    for how many seconds."""
-
-    seconds: float = 0.0
-    user_seconds: float = 0.0
-    system_seconds: float = 0.0
-    cores: float | None = None
-    limit: float | None = None
-    periods: int = 0
-    throttled: int = 0
-    throttled_seconds: float = 0.0
-
-
-class MemoryStats(Value):
-    """Bytes. `working_set`: `usage` without the file cache that the kernel may drop at once.
-
-    `peak`, `limit`: None: the kernel does not say; no limit. `at_limit`: how often it was at its
-    limit; `killed`: how many processes the kernel killed to free memory."""
-
-    usage: int = 0
-    working_set: int = 0
-    cache: int = 0
-    rss: int = 0
-    swap: int = 0
-    peak: int | None = None
-    limit: int | None = None
-    at_limit: int = 0
-    killed: int = 0
-
-
-class BlockStats(Value):
-    """Bytes and operations of block devices, since the start. `device`: its path, or `8:0`."""
-
-    device: str
-    read_bytes: int = 0
-    write_bytes: int = 0
-    reads: int = 0
-    writes: int = 0
-
-
-class NetworkStats(Value):
-    """Of one interface, as seen from inside the container, since its start."""
-
-    interface: str
-    rx_bytes: int = 0
-    tx_bytes: int = 0
-    rx_packets: int = 0
-    tx_packets: int = 0
-    rx_dropped: int = 0
-    tx_dropped: int = 0
-
-
-class PressureStats(Value):
-    """Percent of the time that some, or all, of its processes waited for `resource` (cpu, memory or
-    io) in the last 10, 60 and 300 seconds (PSI)."""
-
-    resource: str
-    some: tuple[float, ...] = ()
-    full: tuple[float, ...] = ()
-
-
-class ContainerStats(Value):
-    """What a running container uses; `at`: Unix seconds. The same fields on cgroup v1, hybrid and
-    v2. `pressure` is empty where the kernel has none."""
-
-    id: str
-    name: str
-    at: float
-    cpu: CpuStats = CpuStats()
-    memory: MemoryStats = MemoryStats()
-    pids: int = 0
-    pids_limit: int | None = None
-    block: tuple[BlockStats, ...] = ()
-    network: tuple[NetworkStats, ...] = ()
-    pressure: tuple[PressureStats, ...] = ()
-
-
-class PathStatus(Value):
-    """A file in a container. `mode` has the type too, as in stat(2); `link`: what it points to."""
-
-    name: str
-    size: int
-    mode: int
-    modified_at: float
-    link: str = ""
-
-
-class Difference(Value):
-    """One path of the writable layer. `kind`: added, changed or deleted, against the image."""
-
-    path: str
-    kind: str
 
 
 class FieldChange(Value):
@@ -540,16 +355,3 @@ class StoryStatus(Value):
     entries: tuple[StoryEntry, ...] = ()
     next: str = ""
     next_at: float | None = None
-
-
-@dataclass(frozen=True)
-class LogChunk:
-    """Bytes as the container wrote them. `stream`: stdout or stderr.
-
-    `at`: Unix seconds at which they had been written, as far as the time index tells; 0 if it was
-    not asked for, or does not know.
-    """
-
-    stream: str
-    data: bytes
-    at: float = 0.0
