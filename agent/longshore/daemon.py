@@ -45,6 +45,7 @@ from longshore.lifecycle.pipeline import attempt
 from longshore.lifecycle.pulls import Pulls
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.shelf import Shelf
+from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.sweep import Pace, Sweep
 from longshore.lifecycle.timers import Timers
 from longshore.lifecycle.volumes import Volumes
@@ -131,12 +132,14 @@ class Daemon:
         restarts = Restarts(timers, backoff, CLOCK, random.random)
         converge = Converge(there.host, journal, changes, CLOCK, workers.soon, fetches, restarts)
         pace = Pace(config.converge.interval, config.converge.retention)
+        stats = Stats(journal, there.meters, CLOCK)
         volumes = Volumes(there.host, journal, CLOCK.now)
         sweep = Sweep(
             *(there.host, journal, converge, CLOCK, pace, workers.soon, restarts),
             lambda: [*there.findings(), *reload.findings()],
             collect=collection.run,
             volumes=volumes.look,
+            rest=stats.rest,
         )
         reload = Reload(config, there.apply, sweep.look)
         self.reload = reload.run
@@ -182,6 +185,7 @@ class Daemon:
                 pulls.transfers,
             ),
             changes,
+            stats,
             Logs(layout),
             layout.spool,
             archives.opened,

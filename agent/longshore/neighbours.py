@@ -41,13 +41,16 @@ from longshore.host.lacks import cannot
 from longshore.host.limit_support import Ground, check_limits
 from longshore.host.named import NamedVolumes
 from longshore.host.network import Network
+from longshore.host.processes import Processes
 from longshore.host.registry.registries import Registries
 from longshore.host.secrets import Secrets
 from longshore.host.sources import Source, Sources
+from longshore.host.stats import Usage
 from longshore.host.userns import UserNamespaces
 from longshore.host.volumes import Volumes
 from longshore.lifecycle.node import Identity
 from longshore.lifecycle.ports import Host, ImageSources
+from longshore.lifecycle.ports.stats import Meters
 from longshore.model.addressing import NetworkConfig
 from longshore.model.capacity import SECRETS, Stock
 from longshore.model.current import Current
@@ -71,6 +74,7 @@ class Neighbourhood:
     """
 
     host: Host
+    meters: Meters
     network: NetworkConfig
     identity: Identity
     apply: Callable[[Settings], None]
@@ -193,6 +197,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
 
     return Neighbourhood(
         host,
+        Meters(Usage(Path(config.cgroup.root)), Processes(cgroups.processes), rootfs),
         net,
         Identity(
             name=config.node_name,

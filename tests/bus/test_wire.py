@@ -11,6 +11,7 @@ import pytest
 from longshore.bus import wire
 from longshore.errors import InvalidRequest, InvalidSpec, MessageTooLarge
 from longshore.model import image_messages as asks
+from longshore.model import stats_messages as stats
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message
 from longshore.model.request import Request
@@ -56,6 +57,9 @@ def test_words_to_wait_for(
 
 REF = {**INTENT, "ref": "web"}
 BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
+    (stats.Stats, {"refs": ["web", "", 7]}, ["refs[1]", "refs[2]"]),
+    (stats.Stats, {"refs": "web"}, ["refs"]),
+    (stats.Top, {}, ["ref"]),
     (wire.Create, {"spec": SPEC}, ["request_id"]),
     (wire.Create, INTENT, ["spec"]),
     (wire.Create, {**INTENT, "spec": [1]}, ["spec"]),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fakes.usage import BUSY, IDLE, PROCESSES
 from longshore.errors import ContainerNotFound
 from longshore.lifecycle.service import LogChunk
 from longshore.model.commit import Commit
@@ -21,6 +22,7 @@ from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
 from longshore.model.status import (
     Change,
+    ContainerStats,
     ContainerStatus,
     ErrorStatus,
     FitsStatus,
@@ -29,6 +31,7 @@ from longshore.model.status import (
     ImageStatus,
     LayerStatus,
     NodeStatus,
+    ProcessStatus,
     PruneStatus,
     Shortfall,
     TransferStatus,
@@ -177,6 +180,12 @@ class FakeService:
     def list(self) -> Sequence[ContainerStatus]:
         self._arrive("list")
         return list(self.containers.values())
+
+    def stats(self, refs: Sequence[str], *, again: bool = False) -> Sequence[ContainerStats]:
+        return self._answer([BUSY, IDLE] if not refs else [BUSY], "stats", tuple(refs), again)
+
+    def top(self, ref: str) -> Sequence[ProcessStatus]:
+        return self._answer(PROCESSES, "top", ref)
 
     def load_image(self, archive: Path) -> Sequence[ImageStatus]:
         self._arrive("load_image")

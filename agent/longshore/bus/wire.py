@@ -28,6 +28,8 @@ what concerns images by `model.image_messages`.
     list_volumes                                                        → volumes
     show_volume     name                                                → a volume
     remove_volume   request_id name                                     → the volume that was
+    stats                           [refs]                              → what each uses
+    top             ref                                                 → its processes
 
 `credential` is {username, password} or {token}; `auth` is {credential} or {name}, one that the
 node has configured.
@@ -45,6 +47,7 @@ from longshore.errors import InvalidRequest, MessageTooLarge
 from longshore.model import image_messages as images
 from longshore.model import message as messages
 from longshore.model import spec as specs
+from longshore.model import stats_messages as stats
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message, Path, Ref, RequestId
 from longshore.model.request import (
@@ -167,6 +170,7 @@ MESSAGES: Mapping[str, type[Message]] = {
         images.CommitContainer,
         *(volumes.Fits, volumes.ListFlavors, volumes.CreateVolume, volumes.ListVolumes),
         *(volumes.ShowVolume, volumes.RemoveVolume),
+        *(stats.Stats, stats.Top),
     )
 }
 

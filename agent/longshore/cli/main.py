@@ -24,6 +24,8 @@ from longshore.cli import (
     output,
     run,
     spec_options,
+    stats,
+    top,
     transfers,
     volumes,
 )
@@ -111,6 +113,8 @@ for command in (
     containers.inspect,
     follow.logs,
     follow.events,
+    stats.stats,
+    top.top,
     transfers.pull,
     transfers.push,
     commit.commit,

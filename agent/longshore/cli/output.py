@@ -96,6 +96,11 @@ def print_json_line(value: Any) -> None:
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     console = _console()
+    _show(console, table_of(console, columns, rows))
+
+
+def table_of(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    """As wide as the console at most, if that is a terminal."""
     cells = [[_cell(text) for text in row] for row in rows]
     width = console.width if console.is_terminal else None
     widths = _widths(columns, cells, width)
@@ -109,7 +114,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
             _cut(row[index], width, keep_end=one.keep_end)
     for row in cells:
         table.add_row(*(row[index] for index in widths))
-    _show(console, table)
+    return table
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

@@ -14,6 +14,7 @@ from longshore.lifecycle.containers import Containers
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.node import Node
+from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.volumes import Volumes
 from longshore.model.commit import Commit
 from longshore.model.names import Names
@@ -22,6 +23,7 @@ from longshore.model.spec import ContainerSpec
 from longshore.model.state import State
 from longshore.model.status import (
     Change,
+    ContainerStats,
     ContainerStatus,
     FitsStatus,
     FlavorStatus,
@@ -29,6 +31,7 @@ from longshore.model.status import (
     ImageStatus,
     LogChunk,
     NodeStatus,
+    ProcessStatus,
     PruneStatus,
     TransferStatus,
     VolumeStatus,
@@ -70,6 +73,7 @@ class Agent:
     images: Images
     node: Node
     seen: Changes
+    usage: Stats
     log_files: LogFiles
     spool_dir: Path
     archive: Callable[[Path], AbstractContextManager[Path]]
@@ -107,6 +111,12 @@ class Agent:
 
     def list(self) -> Sequence[ContainerStatus]:
         return self.containers.list()
+
+    def stats(self, refs: Sequence[str], *, again: bool = False) -> Sequence[ContainerStats]:
+        return self.usage.stats(refs, again=again)
+
+    def top(self, ref: str) -> Sequence[ProcessStatus]:
+        return self.usage.top(ref)
 
     def load_image(self, archive: Path) -> Sequence[ImageStatus]:
         with self.archive(archive) as opened:

@@ -35,6 +35,8 @@ LANES: Mapping[str, tuple[str, ...]] = {
     ),
     # It asks containerd and the file systems of bind sources, which may hang.
     "fits": ("fits",),
+    # One reading at a time; who comes meanwhile waits for it.
+    "stats": ("stats", "top"),
     "status": ("node_status",),
 }
 _OF: Mapping[str, str] = {verb: lane for lane, verbs in LANES.items() for verb in verbs}
@@ -51,6 +53,7 @@ def sizes(workers: int) -> dict[str, int]:
         "tend": max(4, workers // 4),
         "read": 8,
         "fits": 4,
+        "stats": 4,
         "status": 4,
     }
 

@@ -11,6 +11,7 @@ from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
 from longshore.model.status import (
     Change,
+    ContainerStats,
     ContainerStatus,
     FitsStatus,
     FlavorStatus,
@@ -18,6 +19,7 @@ from longshore.model.status import (
     ImageStatus,
     LogChunk,
     NodeStatus,
+    ProcessStatus,
     PruneStatus,
     TransferStatus,
     VolumeStatus,
@@ -59,6 +61,17 @@ class Service(Protocol):
 
     def list(self) -> Sequence[ContainerStatus]:
         """All of the node, oldest first."""
+
+    def stats(self, refs: Sequence[str], *, again: bool = False) -> Sequence[ContainerStats]:
+        """In the order of `refs`, of those of them that run; of all that run, by name, if it is
+        empty.
+
+        `again`: it is asked once more: also the only one may have ended, or be gone. Raises
+        Conflict for one alone that does not run.
+        """
+
+    def top(self, ref: str) -> Sequence[ProcessStatus]:
+        """Its processes, by pid. Raises Conflict when it does not run."""
 
     def load_image(self, archive: Path) -> Sequence[ImageStatus]:
         """From an archive beneath one of the node's archive roots."""

@@ -43,6 +43,7 @@ class Sweep:
         complaints: what neighbours find wrong with the node and cannot mend.
         collect: makes room where images are; returns what it did and why.
         volumes: looks after the named ones; returns what it did, and what is wrong.
+        rest: lets go of what is held only as long as somebody asks for it.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Sweep:
         complaints: Callable[[], Sequence[str]] = tuple,
         collect: Callable[[], Sequence[str]] = tuple,
         volumes: Callable[[], Sequence[str]] = tuple,
+        rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._host = host
         self._journal = journal
@@ -68,6 +70,7 @@ class Sweep:
         self._complaints = complaints
         self._collect = collect
         self._volumes = volumes
+        self._rest = rest
         self._thread = threading.Thread(target=self._loop, name="tick")
         self._wake = threading.Event()
         self._ending = False
@@ -127,6 +130,7 @@ class Sweep:
             ("look after the volumes", lambda: findings.extend(self._volumes())),
             ("look for what is wrong", lambda: findings.extend(self._complaints())),
             ("prune the journal", self._prune),
+            ("let go of what nobody asks for", self._rest),
             ("make room for images", lambda: findings.extend(self._collect())),
         ):
             error = attempt(what, look)

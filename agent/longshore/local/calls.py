@@ -92,11 +92,14 @@ class Calls:
                     raise
             pause()
 
-    def stream(self, rpc: str, what: str, request: Any, by: float) -> Iterator[Any]:
-        """Has begun when it returns; closing the iterator ends the call."""
+    def stream(
+        self, rpc: str, what: str, request: Any, by: float, within: float | None = None
+    ) -> Iterator[Any]:
+        """Has begun when it returns; closing the iterator ends the call. `within`: seconds for all
+        of it; None: as long as it lasts."""
         patience, metadata = Patience(by), self._metadata()
         while True:
-            call = getattr(self._stub, rpc)(request, metadata=metadata)
+            call = getattr(self._stub, rpc)(request, metadata=metadata, timeout=within)
             if BEGUN in {(one.key, one.value) for one in call.initial_metadata()}:
                 return self._pull(what, call)
             error = _refusal(call)

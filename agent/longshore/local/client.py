@@ -13,6 +13,7 @@ from longshore.errors import InvalidSpec
 from longshore.local import convert
 from longshore.local.calls import Calls
 from longshore.local.image_client import ImageVerbs, credential_of, message
+from longshore.local.stats_client import StatsVerbs
 from longshore.local.volume_client import VolumeVerbs
 from longshore.model import spec as specs
 from longshore.model.injected import REVEAL
@@ -29,7 +30,7 @@ from longshore.model.transfer import Credential
 from longshore.pb.longshore.v1 import agent_pb2
 
 
-class LocalClient(ImageVerbs, VolumeVerbs):
+class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs):
     """Speaks to the agent at `socket`. Each call ends within `timeout` seconds.
 
     A verb that changes something makes a request id (unless given one) and asks again under it

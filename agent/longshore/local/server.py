@@ -20,6 +20,7 @@ from longshore.local.health import WATCHERS, Health
 from longshore.local.image_service import ImageService
 from longshore.local.peers import Peers
 from longshore.local.service import STREAMS, AgentService
+from longshore.local.stats_service import StatsService
 from longshore.local.volume_service import VolumeService
 from longshore.pb.longshore.v1 import agent_pb2, agent_pb2_grpc
 
@@ -102,8 +103,9 @@ class LocalServer:
         containers = AgentService(self._service, door, self._max_message)
         images = ImageService(self._service, door, self._max_image)
         volumes = VolumeService(self._service, door)
+        stats = StatsService(self._service, door)
         servicer = agent_pb2_grpc.AgentServicer()
-        for part in (containers, images, volumes):
+        for part in (containers, images, volumes, stats):
             vars(servicer).update(part.methods())
         return servicer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,19 @@ class Rootfs:
                 object=names.id,
             ) from error
         return users.resolve(user, passwd, group, groups)
+
+    def user_names(self, names: Names) -> Mapping[int, str]:
+        """Number → name, from the snapshot's own /etc/passwd; of one that cannot be read, none.
+
+        Raises:
+            NotFound: there is no such snapshot.
+            HostFailed: its folders cannot be found.
+        """
+        try:
+            passwd = layers.read(self.folders(names), "etc/passwd", _FILE_MAX) or b""
+        except OSError:
+            return {}
+        return users.names(passwd.decode(errors="replace"))
 
     def folders(self, names: Names) -> tuple[str, ...]:
         """The folders of the node that the snapshot stacks, topmost first.

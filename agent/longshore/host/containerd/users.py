@@ -37,6 +37,14 @@ def resolve(user: str, passwd: str, group: str, groups: Sequence[str] = ()) -> U
     return User(uid=uid, gid=gid, groups=tuple(sorted(others)), home=home)
 
 
+def names(passwd: str) -> dict[int, str]:
+    """User's number → name, from the contents of /etc/passwd; the first line of a number counts."""
+    found: dict[int, str] = {}
+    for line in _lines(passwd, 7):
+        found.setdefault(int(line[2]), line[0])
+    return found
+
+
 def _group(text: str, group: str, field: str) -> int:
     found = next((line for line in _lines(group, 4) if _matches(line, text)), None)
     return _number(text, "group", "/etc/group", field) if found is None else int(found[2])

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from longshore.model.record import Record
 from longshore.model.requested import Requested
+from longshore.model.running import Running
 from longshore.model.volume import Volume
 
 
@@ -81,6 +82,9 @@ class Journal(Protocol):
 
     def list(self) -> Sequence[Record]:
         """Oldest first."""
+
+    def running(self) -> Sequence[Running]:
+        """Those that have processes. Costs less than `list`."""
 
     def ids(self) -> set[str]: ...
 
