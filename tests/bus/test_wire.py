@@ -206,7 +206,8 @@ def test_the_oldest_version_that_knows_it() -> None:
     assert wire.version_for("create", {"spec": {}}) == "1.0"
     assert wire.version_for("create", {"spec": {}, "credential": {}}) == "1.1"
     assert wire.version_for("pull_image", {}) == "1.1"
-    assert wire.version_for("list_volumes", {}) == wire.VERSION == "1.2"
+    assert wire.version_for("list_volumes", {}) == "1.2"
+    assert wire.version_for("stats", {}) == wire.VERSION == "1.3"
 
 
 def test_every_verb_is_refused_something_here() -> None:
@@ -242,7 +243,7 @@ GOOD_ENVELOPE = {"method": "list", "args": {}, "version": "1.0"}
         ({"method": "lane"}, None, "method"),
         ({"method": ["list"]}, None, "method"),
         ({"version": "2.0"}, None, "version"),
-        ({"version": "1.3"}, None, "version"),
+        ({"version": "1.4"}, None, "version"),
         ({"version": "0.9"}, None, "version"),
         ({"version": 1}, None, "version"),
         ({"version": None}, None, "version"),
