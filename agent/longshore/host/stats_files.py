@@ -24,6 +24,8 @@ _SIZE = 65536
 _SHARE = 4
 _MOST = 8192
 _ABSENT = -1
+#: Hierarchy, file, level.
+_Key = tuple[str, str, int]
 
 
 class Gone(Exception):
@@ -37,7 +39,7 @@ class Files:
     pid: int
     levels: Mapping[str, tuple[str, ...]]
     room: Room
-    _open: dict[str, int] = field(default_factory=dict)
+    _open: dict[_Key, int] = field(default_factory=dict)
 
     def read(self, hierarchy: str, file: str, level: int = 0) -> bytes:
         """Empty: this kernel has no such file there.
@@ -46,17 +48,18 @@ class Files:
             Gone: the cgroup is.
             HostFailed: it cannot be read.
         """
-        path = f"{self.levels[hierarchy][level]}/{file}"
-        descriptor = self._open.get(path)
+        key = (hierarchy, file, level)
+        descriptor = self._open.get(key)
         if descriptor == _ABSENT:
             return b""
         try:
             if descriptor is not None:
                 return os.pread(descriptor, _SIZE, 0)
-            return self._first(path)
+            return self._first(key)
         except OSError as error:
             if error.errno in VANISHED:
                 raise Gone from error
+            path = self._path(key)
             raise HostFailed(f"cannot read {path}: {error.strerror}", object=path) from error
 
     def close(self) -> None:
@@ -66,13 +69,18 @@ class Files:
                 self.room.free += 1
         self._open.clear()
 
-    def _first(self, path: str) -> bytes:
+    def _path(self, key: _Key) -> str:
+        hierarchy, file, level = key
+        return f"{self.levels[hierarchy][level]}/{file}"
+
+    def _first(self, key: _Key) -> bytes:
+        path = self._path(key)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             if not os.path.isdir(os.path.dirname(path)):
                 raise
-            self._open[path] = _ABSENT
+            self._open[key] = _ABSENT
             return b""
         try:
             data = os.pread(descriptor, _SIZE, 0)
@@ -81,11 +89,11 @@ class Files:
             if error.errno in VANISHED:
                 raise
             # Such as pressure where the kernel was told not to count it.
-            self._open[path] = _ABSENT
+            self._open[key] = _ABSENT
             return b""
         if self.room.free > 0:
             self.room.free -= 1
-            self._open[path] = descriptor
+            self._open[key] = descriptor
         else:
             os.close(descriptor)
         return data

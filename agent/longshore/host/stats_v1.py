@@ -19,6 +19,17 @@ def words(text: bytes) -> dict[bytes, bytes]:
     return dict(zip(found[::2], found[1::2], strict=False))
 
 
+def number(text: bytes, name: bytes) -> int:
+    """Of one such line among many, 0 if it is not there: faster than `words`."""
+    begin = b"\n" + name + b" "
+    found = (b"\n" + text).find(begin)
+    if found < 0:
+        return 0
+    start = found + len(begin) - 1
+    end = text.find(b"\n", start)
+    return int(text[start:end] if end >= 0 else text[start:])
+
+
 def cpu(files: Files, one: Running) -> CpuStats:
     parts = words(files.read("cpuacct", "cpuacct.stat"))
     periods, throttled, nanoseconds = throttling(files, one, "cpu", b"throttled_time")
@@ -56,22 +67,22 @@ def throttling(files: Files, one: Running, hierarchy: str, time: bytes) -> tuple
 
 
 def memory(files: Files, one: Running) -> MemoryStats:
-    def number(file: str) -> int:
+    def value(file: str) -> int:
         return int(files.read("memory", file) or 0)
 
-    usage = number("memory.usage_in_bytes")
-    parts = words(files.read("memory", "memory.stat"))
+    usage = value("memory.usage_in_bytes")
+    parts = files.read("memory", "memory.stat")
     # Each level counts its own alone.
     levels = range(len(files.levels["memory"]))
     controls = [words(files.read("memory", "memory.oom_control", level)) for level in levels]
     failed = [int(files.read("memory", "memory.failcnt", level) or 0) for level in levels]
     return MemoryStats(
         usage=usage,
-        working_set=max(0, usage - int(parts.get(b"total_inactive_file", 0))),
-        cache=int(parts.get(b"total_cache", 0)),
-        rss=int(parts.get(b"total_rss", 0)),
-        swap=int(parts.get(b"total_swap", 0)),
-        peak=number("memory.max_usage_in_bytes"),
+        working_set=max(0, usage - number(parts, b"total_inactive_file")),
+        cache=number(parts, b"total_cache"),
+        rss=number(parts, b"total_rss"),
+        swap=number(parts, b"total_swap"),
+        peak=value("memory.max_usage_in_bytes"),
         limit=one.memory,
         at_limit=sum(failed),
         killed=sum(int(control.get(b"oom_kill", 0)) for control in controls),

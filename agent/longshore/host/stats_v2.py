@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from longshore.host.stats_files import UNIFIED, Files
-from longshore.host.stats_v1 import throttling, words
+from longshore.host.stats_v1 import number, throttling, words
 from longshore.model.running import Running
 from longshore.model.status import CpuStats, MemoryStats, PressureStats
 
 _MICRO = 1e6
+_AVERAGE = re.compile(r"avg\d+=(\S+)")
 _IO = {"rbytes": "read_bytes", "wbytes": "write_bytes", "rios": "reads", "wios": "writes"}
 
 
@@ -27,14 +30,14 @@ def cpu(files: Files, one: Running) -> CpuStats:
 
 def memory(files: Files, one: Running) -> MemoryStats:
     usage = int(files.read(UNIFIED, "memory.current") or 0)
-    parts = words(files.read(UNIFIED, "memory.stat"))
+    parts = files.read(UNIFIED, "memory.stat")
     events = words(files.read(UNIFIED, "memory.events"))
     peak = files.read(UNIFIED, "memory.peak")
     return MemoryStats(
         usage=usage,
-        working_set=max(0, usage - int(parts.get(b"inactive_file", 0))),
-        cache=int(parts.get(b"file", 0)),
-        rss=int(parts.get(b"anon", 0)),
+        working_set=max(0, usage - number(parts, b"inactive_file")),
+        cache=number(parts, b"file"),
+        rss=number(parts, b"anon"),
         swap=int(files.read(UNIFIED, "memory.swap.current") or 0),
         peak=int(peak) if peak else None,
         limit=one.memory,
@@ -68,11 +71,12 @@ def pressure(files: Files) -> tuple[PressureStats, ...]:
     for resource in ("cpu", "memory", "io"):
         text = files.read(UNIFIED, f"{resource}.pressure").decode()
         if text:
-            # `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`
-            lines = {kind: rest for kind, *rest in map(str.split, text.splitlines())}
-            some, full = (
-                tuple(float(pair.partition("=")[2]) for pair in lines.get(kind, ())[:3])
-                for kind in ("some", "full")
-            )
+            # `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`; older kernels have no `full` of cpu.
+            lines = text.splitlines()
+            some, full = (_averages(lines[at]) if at < len(lines) else () for at in (0, 1))
             found.append(PressureStats(resource=resource, some=some, full=full))
     return tuple(found)
+
+
+def _averages(line: str) -> tuple[float, ...]:
+    return tuple(float(value) for value in _AVERAGE.findall(line))

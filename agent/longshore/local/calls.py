@@ -92,14 +92,11 @@ class Calls:
                     raise
             pause()
 
-    def stream(
-        self, rpc: str, what: str, request: Any, by: float, within: float | None = None
-    ) -> Iterator[Any]:
-        """Has begun when it returns; closing the iterator ends the call. `within`: seconds for all
-        of it; None: as long as it lasts."""
+    def stream(self, rpc: str, what: str, request: Any, by: float) -> Iterator[Any]:
+        """Has begun when it returns; closing the iterator ends the call."""
         patience, metadata = Patience(by), self._metadata()
         while True:
-            call = getattr(self._stub, rpc)(request, metadata=metadata, timeout=within)
+            call = getattr(self._stub, rpc)(request, metadata=metadata)
             if BEGUN in {(one.key, one.value) for one in call.initial_metadata()}:
                 return self._pull(what, call)
             error = _refusal(call)
@@ -109,16 +106,24 @@ class Calls:
             pause()
 
     def follow(
-        self, rpc: str, what: str, request: Any, timeout: float, *, resumes: bool
+        self,
+        rpc: str,
+        what: str,
+        request: Any,
+        timeout: float,
+        *,
+        resumes: bool,
+        within: float | None = None,
     ) -> Generator[Any, None, None]:
         """A stream, begun anew when the agent has no room or went away.
 
         That is tried for `timeout` seconds after the last message, and after the first one only
-        if a stream that is begun anew `resumes` where it broke off.
+        if a stream that is begun anew `resumes` where it broke off. `within`: seconds for all of
+        one; None: as long as it lasts.
         """
         patience, metadata = Patience(time.monotonic() + timeout), self._metadata()
         while True:
-            call = getattr(self._stub, rpc)(request, metadata=metadata)
+            call = getattr(self._stub, rpc)(request, metadata=metadata, timeout=within)
             try:
                 for message in call:
                     yield message

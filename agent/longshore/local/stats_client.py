@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 from longshore.local import convert
@@ -33,7 +34,8 @@ class StatsVerbs:
         before, whoever asked for it.
         """
         request = message(agent_pb2.StatsRequest, refs=refs)
-        found = self._calls.stream("Stats", _WHAT, request, self._by(), within=self._timeout)
+        left = self._timeout
+        found = self._calls.follow("Stats", _WHAT, request, left, resumes=False, within=left)
         return [one for reply in found for one in _stats(reply)]
 
     def follow_stats(
@@ -41,10 +43,14 @@ class StatsVerbs:
     ) -> Generator[Sequence[ContainerStats], None, None]:
         """A reading every `interval` seconds (0.25 to 3600), until the caller closes the iterator.
 
-        The first raises as `stats` does; later ones leave out who has ended.
+        The first raises as `stats` does; later ones leave out who has ended. It goes on when the
+        agent is back within the timeout.
         """
         request = message(agent_pb2.StatsRequest, refs=refs, interval=interval)
-        return (_stats(one) for one in self._calls.stream("Stats", _WHAT, request, self._by()))
+        found = self._calls.follow("Stats", _WHAT, request, self._timeout, resumes=True)
+        with closing(found):
+            for reply in found:
+                yield _stats(reply)
 
     def top(self: _Client, ref: str) -> Sequence[ProcessStatus]:
         """Its processes, by pid. Conflict when it does not run."""

@@ -48,7 +48,8 @@ class StatsService:
                 due = max(due + asked.interval, time.monotonic())
                 while (left := due - time.monotonic()) > 0 and self._goes_on(context):
                     self._door.leaving.wait(min(left, _LOOK))
-                if not self._goes_on(context):
+                self._door.check_open(_WHAT)
+                if not context.is_active():
                     return
                 yield _reply(self._service.stats(asked.refs, again=True))
 
