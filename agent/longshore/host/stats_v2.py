@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 from longshore.host.stats_files import UNIFIED, Files
 from longshore.host.stats_v1 import number, throttling, words
@@ -10,7 +10,6 @@ from longshore.model.running import Running
 from longshore.model.status import CpuStats, MemoryStats, PressureStats
 
 _MICRO = 1e6
-_AVERAGE = re.compile(r"avg\d+=(\S+)")
 _IO = {"rbytes": "read_bytes", "wbytes": "write_bytes", "rios": "reads", "wios": "writes"}
 
 
@@ -69,14 +68,14 @@ def pressure(files: Files) -> tuple[PressureStats, ...]:
         return ()
     found = []
     for resource in ("cpu", "memory", "io"):
-        text = files.read(UNIFIED, f"{resource}.pressure").decode()
-        if text:
-            # `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`; older kernels have no `full` of cpu.
-            lines = text.splitlines()
-            some, full = (_averages(lines[at]) if at < len(lines) else () for at in (0, 1))
+        # `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same of `full`, which older
+        # kernels lack of cpu.
+        parts = files.read(UNIFIED, f"{resource}.pressure").split()
+        if parts:
+            some, full = _averages(parts[1:4]), _averages(parts[6:9])
             found.append(PressureStats(resource=resource, some=some, full=full))
     return tuple(found)
 
 
-def _averages(line: str) -> tuple[float, ...]:
-    return tuple(float(value) for value in _AVERAGE.findall(line))
+def _averages(parts: Sequence[bytes]) -> tuple[float, ...]:
+    return tuple([float(part[part.index(b"=") + 1 :]) for part in parts])
