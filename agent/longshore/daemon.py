@@ -42,6 +42,8 @@ from longshore.lifecycle.images import Images
 from longshore.lifecycle.neighbour import Neighbour
 from longshore.lifecycle.node import Node
 from longshore.lifecycle.pipeline import attempt
+from longshore.lifecycle.planning import Planning
+from longshore.lifecycle.pruning import Pruning
 from longshore.lifecycle.pulls import Pulls
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.shelf import Shelf
@@ -49,6 +51,7 @@ from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.sweep import Pace, Sweep
 from longshore.lifecycle.timers import Timers
 from longshore.lifecycle.volumes import Volumes
+from longshore.lifecycle.waiting import Waiting
 from longshore.lifecycle.workers import Workers
 from longshore.local.server import LocalServer
 from longshore.local.spool import empty_spool
@@ -158,11 +161,12 @@ class Daemon:
         archives = Archives([Path(root) for root in images.archive_roots])
         containerd = Neighbour("containerd", there.containerd_version, CLOCK.now)
         neighbours = [containerd.status]
+        containers = Containers(
+            *(journal, converge, admission, changes, CLOCK.now, workers.soon),
+            *(fetches, holds, there.host.tasks),
+        )
         agent = Agent(
-            Containers(
-                *(journal, converge, admission, changes, CLOCK.now, workers.soon),
-                *(fetches, holds, there.host.tasks),
-            ),
+            containers,
             admission,
             Fitting(journal, admission, CLOCK.now),
             volumes,
@@ -188,6 +192,9 @@ class Daemon:
             stats,
             Logs(layout),
             layout.spool,
+            Waiting(journal, changes, time.monotonic),
+            Pruning(journal, containers, CLOCK.now),
+            Planning(journal, admission, CLOCK.now),
             archives.opened,
         )
 

@@ -12,6 +12,7 @@ from longshore.bus import wire
 from longshore.errors import InvalidRequest, InvalidSpec, MessageTooLarge
 from longshore.model import image_messages as asks
 from longshore.model import stats_messages as stats
+from longshore.model import upkeep_messages as upkeep
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message
 from longshore.model.request import Request
@@ -91,7 +92,7 @@ BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
     (wire.Delete, {**REF, "force": 1}, ["force"]),
     (wire.Show, {}, ["ref"]),
     (wire.Show, {"ref": ["web"]}, ["ref"]),
-    (wire.ListContainers, {"all": True}, ["all"]),
+    (upkeep.ListContainers, {"all": True}, ["all"]),
     (wire.LoadImage, {"path": "web.tar"}, ["path"]),
     (wire.LoadImage, {"path": "/a\0b"}, ["path"]),
     (wire.ListImages, {"self": 1}, ["self"]),

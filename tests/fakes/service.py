@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fakes.usage import BUSY, IDLE, PROCESSES
-from longshore.errors import ContainerNotFound
+from longshore.errors import ContainerNotFound, Interrupted
 from longshore.lifecycle.service import LogChunk
 from longshore.model.commit import Commit
+from longshore.model.filters import EVERYTHING, Filter, Outline, select
 from longshore.model.limits import IoLimit, Limits, Ulimit
+from longshore.model.reference import canonical
 from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
 from longshore.model.status import (
@@ -25,6 +27,7 @@ from longshore.model.status import (
     ContainerStats,
     ContainerStatus,
     ErrorStatus,
+    FieldChange,
     FitsStatus,
     FlavorStatus,
     ImageDetail,
@@ -32,6 +35,7 @@ from longshore.model.status import (
     LayerStatus,
     NodeStatus,
     ProcessStatus,
+    PlanStatus,
     PruneStatus,
     Shortfall,
     TransferStatus,
@@ -90,6 +94,25 @@ VOLUME = VolumeStatus(
     used_by=("db", "web"),
 )
 LONELY = VolumeStatus(name="lonely", created_at=2.5, path="/var/lib/longshore/volumes/lonely/data")
+PRUNED_CONTAINERS = PruneStatus(
+    containers=("old", "older"),
+    failures=(
+        ErrorStatus(
+            code="volume_in_use", error="VolumeInUse", message="cannot delete", object="db"
+        ),
+    ),
+)
+PLAN = PlanStatus(
+    when="restart",
+    changes=(
+        FieldChange(field="env[A]", after="1", when="restart", why="its process gets it"),
+        FieldChange(
+            field="limits.memory", before=2**40, after=2**41, when="live", why="the kernel's"
+        ),
+        FieldChange(field="mounts", before=[], after=[{"type": "tmpfs"}], when="restart", why="x"),
+    ),
+    error=UNFIT.error,
+)
 PRUNED = PruneStatus(images=("web:0",), bytes=2**40)
 
 
@@ -108,12 +131,21 @@ def container(spec: ContainerSpec, state: str) -> ContainerStatus:
     )
 
 
+def outline(one: ContainerStatus) -> Outline:
+    health = one.health.state if one.health else None
+    return Outline(
+        *(one.id, one.name, one.state, one.created_at, canonical(one.image)),
+        *(one.image_digest, one.labels, health),
+    )
+
+
 @dataclass
 class FakeService:
     """`calls` counts arrivals by verb, `done` what was carried out; all is thread-safe.
 
     `absent`: images that a create or start would have to wait for. `given`: arguments of the verbs
-    that concern images, in order. `transfers`: pulls and pushes whose callers are still there.
+    that concern images, volumes and many containers, in order; `filters` those of lists. `left`:
+    waits whose callers left. `transfers`: pulls and pushes whose callers are still there.
     """
 
     gates: dict[str, threading.Event] = field(default_factory=dict)
@@ -126,6 +158,9 @@ class FakeService:
     credentials: list[Credential | None] = field(default_factory=list)
     given: list[tuple[Any, ...]] = field(default_factory=list)
     volume_requests: list[str] = field(default_factory=list)
+    prune_requests: list[tuple[str, str]] = field(default_factory=list)
+    filters: list[Filter] = field(default_factory=list)
+    left: int = 0
     transfers: int = 0
     most: int = 0
     _outcomes: dict[str, ContainerStatus] = field(default_factory=dict)
@@ -177,9 +212,35 @@ class FakeService:
         self._arrive("show")
         return self._known(ref, self.containers[ref].state if ref in self.containers else "")
 
-    def list(self) -> Sequence[ContainerStatus]:
+    def list(self, filter: Filter = EVERYTHING) -> Sequence[ContainerStatus]:
+        self.filters.append(filter)
         self._arrive("list")
-        return list(self.containers.values())
+        shown = {one.id: one for one in self.containers.values()}
+        return [shown[id] for id in select(map(outline, shown.values()), filter)]
+
+    def wait(
+        self, ref: str, condition: str, timeout: float, still: Callable[[], bool] = lambda: True
+    ) -> ContainerStatus:
+        with self._arrival:
+            self.given.append(("wait", ref, condition, timeout))
+        error = self._note("wait")
+        if error is not None:
+            raise error
+        while "wait" in self.gates and not self.gates["wait"].wait(0.02):
+            if not still():
+                with self._arrival:
+                    self.left += 1
+                raise Interrupted("cannot wait: nobody waits any more")
+        return self._known(ref, self.containers[ref].state if ref in self.containers else "")
+
+    def prune_containers(
+        self, labels: Sequence[str], age: float, *, request_id: str, origin: str
+    ) -> PruneStatus:
+        self.prune_requests.append((request_id, origin))
+        return self._answer(PRUNED_CONTAINERS, "prune_containers", tuple(labels), age)
+
+    def plan(self, ref: str, patch: Mapping[str, Any]) -> PlanStatus:
+        return self._answer(PLAN, "plan", ref, dict(patch))
 
     def stats(self, refs: Sequence[str], *, again: bool = False) -> Sequence[ContainerStats]:
         return self._answer([BUSY, IDLE] if not refs else [BUSY], "stats", tuple(refs), again)

@@ -34,6 +34,7 @@ from longshore.bus.asking import Asking
 from longshore.bus.image_client import ImageVerbs, all_of, credential_of, one_of
 from longshore.bus.stats_client import StatsVerbs
 from longshore.bus.transport import open_bus
+from longshore.bus.upkeep_client import UpkeepVerbs
 from longshore.bus.volume_client import VolumeVerbs
 from longshore.model.injected import REVEAL
 from longshore.model.spec import ContainerSpec
@@ -45,7 +46,7 @@ from longshore.model.transfer import Credential
 _RABBIT = {"kombu_reconnect_delay": 0.1, "rabbit_interval_max": 3}
 
 
-class ComputeClient(ImageVerbs, VolumeVerbs, StatsVerbs):
+class ComputeClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
     """Verbs of all nodes. Thread-safe; one for a process is enough.
 
     Args:
@@ -148,10 +149,6 @@ class ComputeClient(ImageVerbs, VolumeVerbs, StatsVerbs):
 
     def show(self, node: str, ref: str, *, deadline: float | None = None) -> ContainerStatus:
         return one_of(ContainerStatus, self._ask(node, "show", {"ref": ref}, deadline))
-
-    def list(self, node: str, *, deadline: float | None = None) -> Sequence[ContainerStatus]:
-        """All containers of the node, oldest first."""
-        return all_of(ContainerStatus, self._ask(node, "list", {}, deadline))
 
     def fits(
         self,

@@ -54,11 +54,6 @@ class Containers:
         return wire.encode(self._service.show(wire.decode(wire.Show, call.message).ref))
 
     @verb
-    def list(self, call: Call) -> JSON:
-        wire.decode(wire.ListContainers, call.message)
-        return wire.encode(self._service.list())
-
-    @verb
     def fits(self, call: Call) -> JSON:
         asked = wire.decode(asks.Fits, call.message)
         return wire.encode(self._service.fits(spec.parse(asked.spec)))

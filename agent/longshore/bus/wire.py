@@ -9,7 +9,10 @@ what concerns images by `model.image_messages`.
     stop            request_id ref  [generation wait grace]             → a container
     delete          request_id ref  [generation wait force]             → a container
     show            ref                                                 → a container
-    list                                                                → containers, oldest first
+    list            [labels states names ids images health sort limit after] → containers
+    wait            ref             [condition timeout]                 → a container
+    prune_containers request_id [labels age]                            → what was deleted
+    plan            ref patch                                           → what it would take
     load_image      path                                                → images
     list_images                                                         → images
     show_image      name                                                → an image, in full
@@ -39,7 +42,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -48,6 +51,7 @@ from longshore.model import image_messages as images
 from longshore.model import message as messages
 from longshore.model import spec as specs
 from longshore.model import stats_messages as stats
+from longshore.model import upkeep_messages as upkeep
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message, Path, Ref, RequestId
 from longshore.model.request import (
@@ -63,8 +67,6 @@ from longshore.model.transfer import Credential
 
 #: A new verb or optional key raises the minor number, anything else the major one.
 VERSION = "1.3"
-#: Of what comes beside the spec of a create.
-_CREDENTIAL_SINCE = "1.1"
 T = TypeVar("T")
 
 
@@ -108,6 +110,7 @@ class Intent(Message):
 
 class Create(Intent):
     verb = "create"
+    newer: ClassVar[Mapping[str, str]] = {"credential": "1.1"}
     spec: dict[str, Any]
     start: bool = True
     credential: images.CredentialGiven | None = None
@@ -141,10 +144,6 @@ class Show(Message):
     ref: Ref
 
 
-class ListContainers(Message):
-    verb = "list"
-
-
 class LoadImage(Message):
     """`path` of an archive on the node."""
 
@@ -164,7 +163,8 @@ MESSAGES: Mapping[str, type[Message]] = {
     one.verb: one
     for one in (
         *(Create, Start, Stop, Delete),
-        *(Show, ListContainers, LoadImage, ListImages, ShowNode),
+        *(Show, LoadImage, ListImages, ShowNode),
+        *(upkeep.ListContainers, upkeep.WaitFor, upkeep.PruneContainers, upkeep.PlanChange),
         *(images.ShowImage, images.PullImage, images.PrefetchImage, images.PushImage),
         *(images.SaveImages, images.TagImage, images.RemoveImage, images.PruneImages),
         images.CommitContainer,
@@ -181,7 +181,8 @@ def version_for(verb: str, message: Mapping[str, Any]) -> str:
     kind = MESSAGES.get(verb)
     if kind is None:
         return VERSION
-    return _CREDENTIAL_SINCE if "credential" in message else kind.since
+    since = [kind.since, *(kind.newer[key] for key in message if key in kind.newer)]
+    return max(since, key=_numbers)
 
 
 M = TypeVar("M", bound=Message)
@@ -260,11 +261,15 @@ def check_envelope(envelope: Mapping[str, Any], monitor: Any) -> None:
 def _compatible(version: Any) -> bool:
     """The same major number, and no newer minor one."""
     try:
-        major, minor = map(int, version.split("."))
+        major, minor = _numbers(version)
     except (AttributeError, ValueError):
         return False
-    ours = tuple(map(int, VERSION.split(".")))
+    ours = _numbers(VERSION)
     return major == ours[0] and 0 <= minor <= ours[1]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def encode(value: Value | Sequence[Value] | None) -> dict[str, Any] | list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`start`, `stop`, `rm`, `ps`, `inspect`."""
+"""`start`, `stop`, `rm`, `inspect`."""
 
 from __future__ import annotations
 
@@ -62,34 +62,6 @@ def rm(context: click.Context, refs: Sequence[str], *, force: bool, output: str)
     """Remove containers, with everything that was made for them."""
     client = agent.connect(context)
     each(context, refs, lambda ref: client.delete(ref, force=force), output)
-
-
-@click.command(
-    epilog=examples(
-        "longshore ps", "longshore ps -a --no-trunc", "longshore rm $(longshore ps -aq)"
-    )
-)
-@click.option("--all", "-a", "everything", is_flag=True, help="Also those that do not run.")
-@click.option("--quiet", "-q", is_flag=True, help="Only ids.")
-@click.option("--no-trunc", is_flag=True, help="Whole ids and commands.")
-@output_option()
-@click.pass_context
-def ps(
-    context: click.Context, *, everything: bool, quiet: bool, no_trunc: bool, output: str
-) -> None:
-    """List the node's containers that run."""
-    found = [
-        one for one in agent.connect(context).list() if everything or one.state in tables.ACTIVE
-    ]
-    if output == "json":
-        print_json([one.to_dict() for one in found])
-    elif quiet:
-        for one in found:
-            click.echo(one.id if no_trunc else tables.short_id(one.id))
-    else:
-        now = time.time()
-        rows = [tables.container_row(one, now, whole=no_trunc) for one in found]
-        print_table(tables.CONTAINERS, rows)
 
 
 @click.command(

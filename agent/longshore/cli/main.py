@@ -20,13 +20,16 @@ from longshore.cli import (
     flavors,
     follow,
     images,
+    listing,
     node,
     output,
+    planning,
     run,
     spec_options,
     stats,
     top,
     transfers,
+    upkeep,
     volumes,
 )
 from longshore.errors import LongshoreError
@@ -109,7 +112,7 @@ for command in (
     containers.start,
     containers.stop,
     containers.rm,
-    containers.ps,
+    listing.ps,
     containers.inspect,
     follow.logs,
     follow.events,
@@ -118,6 +121,9 @@ for command in (
     transfers.pull,
     transfers.push,
     commit.commit,
+    upkeep.wait,
+    planning.plan,
+    upkeep.container,
     images.image,
     volumes.volume,
     flavors.flavor,
@@ -129,6 +135,15 @@ for command in (
 
 for command in (transfers.pull, transfers.push, archives.load, archives.save):
     images.image.add_command(command)
+
+
+#: docker's long forms: `container COMMAND` of each command that is about one or several of them.
+_OF_CONTAINERS = (
+    *("run", "create", "start", "stop", "rm", "inspect", "logs", "commit", "wait", "plan"),
+)
+for name in _OF_CONTAINERS:
+    upkeep.container.add_command(cli.commands[name])
+upkeep.container.add_command(listing.ps, "ls")
 
 
 def main() -> NoReturn:

@@ -207,10 +207,20 @@ SPEC_FIELDS: Mapping[str, str] = {
 
 
 def spec_options(command: F) -> F:
-    """All of the above, and those that need more than one row's rule."""
+    """Image and command, and all options that go into a spec."""
     more = [
         click.argument("image", shell_complete=complete_image),
         click.argument("command", nargs=-1, type=click.UNPROCESSED),
+        change_options,
+    ]
+    for decorate in reversed(more):
+        command = decorate(command)
+    return command
+
+
+def change_options(command: F) -> F:
+    """All of the above, and those that need more than one row's rule."""
+    more = [
         click.option("--env", "-e", multiple=True, metavar="KEY[=VALUE]",
                      help="KEY alone takes it from this environment."),
         click.option("--env-file", multiple=True, metavar="FILE",

@@ -74,6 +74,34 @@ def build(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str,
     return spec
 
 
+def patch(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """The merge patch of a spec that options describe, with only what was given.
+
+    Raises:
+        click.UsageError: as `build`.
+    """
+    value: dict[str, Any] = {}
+    for option in OPTIONS:
+        if _given(given, option):
+            _put(value, option, _value(given, option))
+    try:
+        if "io" in value.get("limits", {}):
+            value["limits"]["io"] = notations.by_device(value["limits"]["io"])
+        variables: dict[str, str | None] = {**_environment(given, environment)}
+        labels: dict[str, str | None] = {**notations.labels(given["label"])}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    variables |= dict.fromkeys(given["env_rm"])
+    labels |= dict.fromkeys(given["label_rm"])
+    network = _network(given)
+    # The one excludes the other, also where the other is what it has now.
+    if network:
+        network = {"nics": [], "host_network": None, **network}
+    image = {"image": given["image"]} if given["image"] is not None else {}
+    maps = {name: one for name, one in (("env", variables), ("labels", labels)) if one}
+    return {**value, **maps, **network, **image}
+
+
 def publishing(spec: ContainerSpec, exposed: Sequence[str]) -> ContainerSpec:
     """The same with the image's ports (`80/tcp`) published too, but for those that it has already.
 

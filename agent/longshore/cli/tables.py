@@ -15,7 +15,9 @@ from longshore.model.status import (
 
 Row = Sequence[str]
 #: States in which something is at work; `ps` shows the others only with -a.
-ACTIVE = frozenset({"creating", "starting", "running", "stopping", "deleting"})
+ACTIVE = frozenset(
+    {"creating", "starting", "running", "paused", "restarting", "stopping", "deleting"}
+)
 
 CONTAINERS = (
     Column("ID"),

@@ -24,8 +24,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from longshore.errors import ContainerNotFound, HostFailed, HostUnavailable
+from longshore.host.journal_list import documents
 from longshore.host.journal_lock import hold
 from longshore.host.journal_schema import bring_up_to_date, make_room
+from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.record import Record
 from longshore.model.requested import Requested
 from longshore.model.running import MEASURED, Running
@@ -240,12 +242,10 @@ class Journal:
         with self._reading() as view:
             return view.get(id)
 
-    def list(self) -> list[Record]:
-        """Oldest first, but for those that cannot be read."""
+    def list(self, filter: Filter = EVERYTHING) -> list[Record]:
+        """As the filter orders them, but for those that cannot be read."""
         with self._reading():
-            rows = self._database.execute(
-                "SELECT id, document FROM records ORDER BY created_at, id"
-            ).fetchall()
+            rows = documents(self._database, filter)
         records = []
         for id, document in rows:
             try:

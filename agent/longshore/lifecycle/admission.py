@@ -79,6 +79,11 @@ class Admission:
         Raises:
             InvalidSpec, PolicyForbids, ImageNotFound, PortInUse: before anything is journalled.
         """
+        self.check_host(spec)
+        return Facts(image=self._image(spec, credential))
+
+    def check_host(self, spec: ContainerSpec) -> None:
+        """All of that but for the image. Raises as `check`."""
         self.policy(spec)
         if spec.security.user_namespace:
             self.host.users.check()
@@ -90,7 +95,6 @@ class Admission:
         for index, port in enumerate(spec.ports):
             if port.host_port is not None:
                 self._check_listener(HostPort(port.protocol, port.host_ip, port.host_port), index)
-        return Facts(image=self._image(spec, credential))
 
     def sealed(self, spec: ContainerSpec) -> Mapping[str, str]:
         """The values of its secrets, as they may be journalled."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from longshore.lifecycle.admission import Admission
 from longshore.lifecycle.changes import Changes
@@ -15,8 +15,12 @@ from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.node import Node
 from longshore.lifecycle.stats import Stats
+from longshore.lifecycle.planning import Planning
+from longshore.lifecycle.pruning import Pruning
 from longshore.lifecycle.volumes import Volumes
+from longshore.lifecycle.waiting import Waiting
 from longshore.model.commit import Commit
+from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.names import Names
 from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
@@ -32,6 +36,7 @@ from longshore.model.status import (
     LogChunk,
     NodeStatus,
     ProcessStatus,
+    PlanStatus,
     PruneStatus,
     TransferStatus,
     VolumeStatus,
@@ -76,6 +81,9 @@ class Agent:
     usage: Stats
     log_files: LogFiles
     spool_dir: Path
+    waiting: Waiting
+    pruning: Pruning
+    planning: Planning
     archive: Callable[[Path], AbstractContextManager[Path]]
 
     def create(
@@ -109,8 +117,21 @@ class Agent:
     def show(self, ref: str) -> ContainerStatus:
         return self.containers.show(ref)
 
-    def list(self) -> Sequence[ContainerStatus]:
-        return self.containers.list()
+    def list(self, filter: Filter = EVERYTHING) -> Sequence[ContainerStatus]:
+        return self.containers.list(filter)
+
+    def wait(
+        self, ref: str, condition: str, timeout: float, still: Callable[[], bool] = lambda: True
+    ) -> ContainerStatus:
+        return self.waiting.wait(ref, condition, timeout, still)
+
+    def prune_containers(
+        self, labels: Sequence[str], age: float, *, request_id: str, origin: str
+    ) -> PruneStatus:
+        return self.pruning.prune(labels, age, request_id=request_id, origin=origin)
+
+    def plan(self, ref: str, patch: Mapping[str, Any]) -> PlanStatus:
+        return self.planning.plan(ref, patch)
 
     def stats(self, refs: Sequence[str], *, again: bool = False) -> Sequence[ContainerStats]:
         return self.usage.stats(refs, again=again)

@@ -26,6 +26,7 @@ from longshore.lifecycle.ports import Journal, Tasks, Transaction
 from longshore.lifecycle.renames import Renames
 from longshore.lifecycle.signals import Signals, number_of
 from longshore.model.ending import anew
+from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.record import Record
 from longshore.model.request import ACCEPTED, Request, Verb, check, goal_of
 from longshore.model.spec import ContainerSpec
@@ -146,8 +147,8 @@ class Containers:
     def show(self, ref: str) -> ContainerStatus:
         return self._known(self._journal.find(ref)).status()
 
-    def list(self) -> Sequence[ContainerStatus]:
-        return [record.status() for record in self._journal.list()]
+    def list(self, filter: Filter = EVERYTHING) -> Sequence[ContainerStatus]:
+        return [record.status() for record in self._journal.list(filter)]
 
     def _is_to_do(self, request: Request, id: str) -> bool:
         """Whether a create is not just asked again while it is carried out, or was."""

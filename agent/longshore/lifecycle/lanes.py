@@ -27,16 +27,17 @@ LANES: Mapping[str, tuple[str, ...]] = {
     "image": ("load_image", "push_image", "save_images", "commit"),
     "tend": (
         *("prefetch_image", "tag_image", "remove_image", "prune_images"),
-        *("create_volume", "remove_volume"),
+        *("create_volume", "remove_volume", "prune_containers"),
     ),
     "read": (
         *("show", "list", "list_images", "show_image"),
         *("list_flavors", "list_volumes", "show_volume"),
     ),
-    # It asks containerd and the file systems of bind sources, which may hang.
-    "fits": ("fits",),
     # One reading at a time; who comes meanwhile waits for it.
     "stats": ("stats", "top"),
+    # They ask containerd and the file systems of bind sources, which may hang.
+    "fits": ("fits", "plan"),
+    "wait": ("wait",),
     "status": ("node_status",),
 }
 _OF: Mapping[str, str] = {verb: lane for lane, verbs in LANES.items() for verb in verbs}
@@ -54,6 +55,7 @@ def sizes(workers: int) -> dict[str, int]:
         "read": 8,
         "fits": 4,
         "stats": 4,
+        "wait": max(16, 4 * workers),
         "status": 4,
     }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from longshore.model.commit import Commit
+from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
 from longshore.model.status import (
@@ -20,6 +21,7 @@ from longshore.model.status import (
     LogChunk,
     NodeStatus,
     ProcessStatus,
+    PlanStatus,
     PruneStatus,
     TransferStatus,
     VolumeStatus,
@@ -59,8 +61,27 @@ class Service(Protocol):
 
     def show(self, ref: str) -> ContainerStatus: ...
 
-    def list(self) -> Sequence[ContainerStatus]:
-        """All of the node, oldest first."""
+    def list(self, filter: Filter = EVERYTHING) -> Sequence[ContainerStatus]:
+        """All of the node, oldest first, unless it says otherwise. Raises ContainerNotFound for one
+        of `filter.after`."""
+
+    def wait(
+        self, ref: str, condition: str, timeout: float, still: Callable[[], bool] = lambda: True
+    ) -> ContainerStatus:
+        """Returns once it is `not-running`, `removed`, `running` or `healthy`, or, with
+        `next-exit`, has ended since the call. Raises DeadlineExceeded after `timeout` seconds,
+        Conflict for what cannot come about any more, and Interrupted when `still`, asked now and
+        then, says that nobody waits any more."""
+
+    def prune_containers(
+        self, labels: Sequence[str], age: float, *, request_id: str, origin: str
+    ) -> PruneStatus:
+        """Deletes those that do not run, have all these labels (`key`, `key=value`) and ended (or,
+        never started, were made) at least `age` seconds ago."""
+
+    def plan(self, ref: str, patch: Mapping[str, Any]) -> PlanStatus:
+        """What a merge patch (RFC 7396) of its spec would take. Changes nothing. Raises
+        InvalidSpec: what comes out is none."""
 
     def stats(self, refs: Sequence[str], *, again: bool = False) -> Sequence[ContainerStats]:
         """In the order of `refs`, of those of them that run; of all that run, by name, if it is

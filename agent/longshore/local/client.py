@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from longshore.errors import InvalidSpec
 from longshore.local import convert
 from longshore.local.calls import Calls
 from longshore.local.image_client import ImageVerbs, credential_of, message
 from longshore.local.stats_client import StatsVerbs
+from longshore.local.statuses import container as _container
+from longshore.local.upkeep_client import UpkeepVerbs
 from longshore.local.volume_client import VolumeVerbs
 from longshore.model import spec as specs
 from longshore.model.injected import REVEAL
@@ -30,7 +30,7 @@ from longshore.model.transfer import Credential
 from longshore.pb.longshore.v1 import agent_pb2
 
 
-class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs):
+class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
     """Speaks to the agent at `socket`. Each call ends within `timeout` seconds.
 
     A verb that changes something makes a request id (unless given one) and asks again under it
@@ -143,11 +143,6 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs):
         request = message(agent_pb2.ShowRequest, ref=ref)
         return _container(self._calls.ask("Show", f"show {ref}", request, self._by()))
 
-    def list(self) -> Sequence[ContainerStatus]:
-        """All of the node, oldest first."""
-        reply = self._calls.ask("List", "list", agent_pb2.ListRequest(), self._by())
-        return [_container(one) for one in reply.containers]
-
     def fits(self, spec: ContainerSpec | Mapping[str, Any]) -> FitsStatus:
         """Whether the node would take it now, and if not why, and what it has too little of."""
         wanted = spec if isinstance(spec, ContainerSpec) else specs.parse(spec)
@@ -197,12 +192,3 @@ def _spec(wanted: ContainerSpec) -> Any:
     """With the values of its secrets, and only what was asked for."""
     value = wanted.model_dump(mode="json", context=REVEAL, exclude_unset=True)
     return convert.fill(agent_pb2.ContainerSpec(), value)
-
-
-def _container(message: Any) -> ContainerStatus:
-    value = convert.to_dict(message)
-    # As the agent has it: with every field, not only those that are worth sending. What a newer
-    # agent accepts beyond this is shown as it came.
-    with contextlib.suppress(InvalidSpec):
-        value["spec"] = specs.recorded(value.get("spec", {})).model_dump(mode="json")
-    return ContainerStatus.model_validate(value)

@@ -21,6 +21,7 @@ from longshore.local.image_service import ImageService
 from longshore.local.peers import Peers
 from longshore.local.service import STREAMS, AgentService
 from longshore.local.stats_service import StatsService
+from longshore.local.upkeep_service import UpkeepService
 from longshore.local.volume_service import VolumeService
 from longshore.pb.longshore.v1 import agent_pb2, agent_pb2_grpc
 
@@ -104,8 +105,9 @@ class LocalServer:
         images = ImageService(self._service, door, self._max_image)
         volumes = VolumeService(self._service, door)
         stats = StatsService(self._service, door)
+        upkeep = UpkeepService(self._service, door)
         servicer = agent_pb2_grpc.AgentServicer()
-        for part in (containers, images, volumes, stats):
+        for part in (containers, images, volumes, stats, upkeep):
             vars(servicer).update(part.methods())
         return servicer
 

@@ -53,7 +53,6 @@ class AgentService:
             "Stop": self.stop,
             "Delete": self.delete,
             "Show": self.show,
-            "List": self.list,
             "Fits": self.fits,
             "ListFlavors": self.list_flavors,
             "NodeStatus": self.node_status,
@@ -113,11 +112,6 @@ class AgentService:
     def show(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door.serving(context, "show"):
             return _container(self._service.show(ref_of("show", request.ref)))
-
-    def list(self, request: Any, context: grpc.ServicerContext) -> Any:
-        del request
-        with self._door.serving(context, "list"):
-            return agent_pb2.ListReply(containers=map(_container, self._service.list()))
 
     def fits(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door.serving(context, "fits", "tell whether it fits"):

@@ -18,10 +18,12 @@ from longshore.model.values import Part, no_nul
 
 
 class Message(Part):
-    """The arguments of one verb. `since`: the version of the bus that first had it."""
+    """The arguments of one verb. `since`: the version of the bus that first had it; `newer`: keys
+    that came after it, each with the version that first had it."""
 
     verb: ClassVar[str]
     since: ClassVar[str] = "1.0"
+    newer: ClassVar[Mapping[str, str]] = {}
 
 
 M = TypeVar("M", bound=Message)

@@ -252,11 +252,15 @@ class TransferStatus(Value):
 
 
 class PruneStatus(Value):
-    """Names of images and containers that were removed; bytes of content that became free."""
+    """Names of images and containers that were removed; bytes of content that became free.
+
+    `failures`: of each that could not be removed, which and why.
+    """
 
     images: tuple[str, ...] = ()
     bytes: int = 0
     containers: tuple[str, ...] = ()
+    failures: tuple[ErrorStatus, ...] = ()
 
 
 class NeighbourStatus(Value):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.record import Record
 from longshore.model.requested import Requested
 from longshore.model.running import Running
@@ -80,8 +81,8 @@ class Journal(Protocol):
 
     def get(self, id: str) -> Record | None: ...
 
-    def list(self) -> Sequence[Record]:
-        """Oldest first."""
+    def list(self, filter: Filter = EVERYTHING) -> Sequence[Record]:
+        """Oldest first, unless it says otherwise. Raises ContainerNotFound as `filters.select`."""
 
     def running(self) -> Sequence[Running]:
         """Those that have processes. Costs less than `list`."""
