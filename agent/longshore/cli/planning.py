@@ -67,8 +67,7 @@ def asked(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     patch: dict[str, Any] = {}
     if given["patch_file"] is not None:
-        with click.open_file(str(given["patch_file"]), encoding="utf-8") as file:
-            patch = _over(patch, _object("--patch-file", file.read()))
+        patch = _over(patch, _object("--patch-file", _read(given["patch_file"])))
     if given["patch"] is not None:
         patch = _over(patch, _object("--patch", given["patch"]))
     patch = _over(patch, specs.patch(given, os.environ))
@@ -129,6 +128,14 @@ def _text(field: str, value: Any) -> str:
     if field in _SIZES:
         return size(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _read(path: Path) -> str:
+    try:
+        with click.open_file(str(path), encoding="utf-8") as file:
+            return str(file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--patch-file: cannot read {path}: {error}") from error
 
 
 def _object(option: str, text: str) -> dict[str, Any]:

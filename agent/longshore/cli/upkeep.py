@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -168,13 +169,14 @@ def _time(text: str, now: float) -> float:
         return now - sum(
             float(part or 0) * unit for part, unit in zip(parts.groups(), _UNITS, strict=True)
         )
-    try:
-        return float(text)
-    except ValueError:
+    for read in (float, lambda date: datetime.fromisoformat(date).timestamp()):
         try:
-            return datetime.fromisoformat(text).timestamp()
+            at = read(text)
         except ValueError:
-            raise ValueError("is no time: write 24h, 1h30m or 2026-01-31T12:00:00") from None
+            continue
+        if math.isfinite(at):
+            return at
+    raise ValueError("is no time: write 24h, 1h30m or 2026-01-31T12:00:00")
 
 
 def _exit_code(one: ContainerStatus) -> str:
