@@ -209,6 +209,7 @@ def test_the_oldest_version_that_knows_it() -> None:
     assert wire.version_for("pull_image", {}) == "1.1"
     assert wire.version_for("list_volumes", {}) == "1.2"
     assert wire.version_for("stats", {}) == wire.VERSION == "1.3"
+    assert wire.version_for("wait", {"ref": "a"}) == wire.VERSION == "1.3"
 
 
 def test_every_verb_is_refused_something_here() -> None:
