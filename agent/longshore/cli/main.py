@@ -137,14 +137,5 @@ for command in (transfers.pull, transfers.push, archives.load, archives.save):
     images.image.add_command(command)
 
 
-#: docker's long forms: `container COMMAND` of each command that is about one or several of them.
-_OF_CONTAINERS = (
-    *("run", "create", "start", "stop", "rm", "inspect", "logs", "commit", "wait", "plan"),
-)
-for name in _OF_CONTAINERS:
-    upkeep.container.add_command(cli.commands[name])
-upkeep.container.add_command(listing.ps, "ls")
-
-
 def main() -> NoReturn:
     cli.main()

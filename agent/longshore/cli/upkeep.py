@@ -25,6 +25,12 @@ _ENDS = frozenset({"not-running", "next-exit", "removed"})
 _CONDITIONS = ("not-running", "next-exit", "removed", "running", "healthy")
 #: States of what `container prune` deletes.
 _ENDED = ("created", "stopped", "error", "failed")
+#: What docker lets one say behind `container`, and where it has another name without that.
+_LONG = frozenset(
+    "attach commit cp create diff exec inspect kill logs ls pause plan ps rename restart rm run "
+    "start stats stop top unpause update wait".split()
+)
+_SHORT = {"ls": "ps"}
 _PARTS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 _UNITS = (86400.0, 3600.0, 60.0, 1.0)
 
@@ -84,9 +90,20 @@ def wait(
     context.exit(code)
 
 
-@click.group(epilog=examples("longshore container ls -a", "longshore container prune"))
+class Containers(click.Group):
+    """Takes docker's long forms too: `container start` is `start`."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        program = ctx.parent.command if ctx.parent is not None else None
+        if own is not None or cmd_name not in _LONG or not isinstance(program, click.Group):
+            return own
+        return program.get_command(ctx, _SHORT.get(cmd_name, cmd_name))
+
+
+@click.group(cls=Containers, epilog=examples("longshore container prune -f"))
 def container() -> None:
-    """Containers of the node; most of it also without this word."""
+    """All containers of the node; docker's long forms, such as container ls, work too."""
 
 
 @container.command(
