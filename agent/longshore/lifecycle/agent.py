@@ -14,9 +14,9 @@ from longshore.lifecycle.containers import Containers
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.node import Node
-from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.planning import Planning
 from longshore.lifecycle.pruning import Pruning
+from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.waiting import Waiting
 from longshore.model.commit import Commit
@@ -35,8 +35,8 @@ from longshore.model.status import (
     ImageStatus,
     LogChunk,
     NodeStatus,
-    ProcessStatus,
     PlanStatus,
+    ProcessStatus,
     PruneStatus,
     TransferStatus,
     VolumeStatus,
