@@ -33,13 +33,14 @@ if $(2); then printf '=== %s: %d s\n' '$(1)' $$(($$(date +%s) - start)); \
 else code=$$?; printf '=== %s: failed (%d) after %d s\n' '$(1)' $$code $$(($$(date +%s) - start)) >&2; exit $$code; fi
 endef
 
-.PHONY: help setup test demo demo-stop readme fields install config-sample clean
+.PHONY: help setup test test-long demo demo-stop readme fields install config-sample clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
 	@echo 'make setup          Debian packages and .venv; only what is missing'
 	@echo 'make test           every check: format, lint, types, tests (root, about ten minutes)'
+	@echo 'make test-long      what takes minutes: floods, and thousands of calls'
 	@echo 'make demo           the main job on private neighbours; KEEP=1 leaves it running'
 	@echo 'make demo-stop      ends and removes what KEEP=1, or a killed demo, left'
 	@echo 'make install        DESTDIR=$(DESTDIR) PREFIX=$(PREFIX): package, commands, systemd files'
@@ -57,6 +58,9 @@ test: setup .setup/openstack/ready
 	# Hundreds of agents are started, each a tenth faster from compiled files.
 	$(call step,tests,$(bin)/python -m compileall -q agent/longshore && \
 		{ $(pytest) -n 2 --dist loadfile --maxfail 4 || $(again); })
+
+test-long: setup
+	$(call step,long tests,$(pytest) tests/long -rA)
 
 demo: setup
 	@$(bin)/python -m bench.demo $(if $(KEEP),--keep)

@@ -27,6 +27,8 @@ from longshore.host.archives import Archives
 from longshore.host.containerd.client import Client
 from longshore.host.containerd.events import OUT_OF_MEMORY, Events
 from longshore.host.journal import Journal
+from longshore.host.log_keeper import LogKeeper
+from longshore.host.log_watch import LogWatch
 from longshore.host.logs import Logs
 from longshore.lifecycle.admission import Admission
 from longshore.lifecycle.agent import Agent
@@ -39,6 +41,7 @@ from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.holds import Holds
 from longshore.lifecycle.images import Images
+from longshore.lifecycle.log_keeping import LogKeeping
 from longshore.lifecycle.neighbour import Neighbour
 from longshore.lifecycle.node import Node
 from longshore.lifecycle.pipeline import attempt
@@ -137,9 +140,12 @@ class Daemon:
         pace = Pace(config.converge.interval, config.converge.retention)
         stats = Stats(journal, there.meters, CLOCK)
         volumes = Volumes(there.host, journal, CLOCK.now)
+        log_keeping = LogKeeping(
+            LogWatch(layout.containers), LogKeeper(layout, config.logs.max_size), time.thread_time
+        )
         sweep = Sweep(
             *(there.host, journal, converge, CLOCK, pace, workers.soon, restarts),
-            lambda: [*there.findings(), *reload.findings()],
+            lambda: [*there.findings(), *reload.findings(), *log_keeping.findings()],
             collect=collection.run,
             volumes=volumes.look,
             rest=stats.rest,
@@ -202,6 +208,7 @@ class Daemon:
             containerd.up()
             sweep.now()
 
+        self._run(log_keeping.start, log_keeping.stop)
         sweep.run()
         self._run(lambda: workers.start(converge.visit), workers.stop)
         self._run(lambda: starters.start(converge.visit), starters.stop)

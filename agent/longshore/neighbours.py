@@ -7,14 +7,14 @@ host comes from here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from longshore import __version__
 from longshore import config as configuration
 from longshore.config import Config
-from longshore.host import capacity
+from longshore.host import capacity, log_cut
 from longshore.host import node as node_facts
 from longshore.host.cgroup import Cgroups
 from longshore.host.containerd import introspect
@@ -218,6 +218,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
                     snapshotter=snapshotter.name,
                 ),
                 *users.cannot(),
+                *_logs(layout),
                 *(Cannot(feature="init", why=why) for why in [init.lack()] if why),
             ),
         ),
@@ -239,6 +240,12 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
         interrupt=images.stop,
         close=close,
     )
+
+
+def _logs(layout: Layout) -> Iterator[Cannot]:
+    if why := log_cut.why_not(layout.containers):
+        feature = "keeping a log short"
+        yield Cannot(feature=feature, why=f"{why}: one that is too large is emptied")
 
 
 def _glance(config: Config, layout: Layout) -> Callable[[], Source] | None:

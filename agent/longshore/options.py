@@ -193,6 +193,15 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             help="Seconds for which an image is kept after it came, or was last used.",
         ),
     ],
+    "logs": [
+        cfg.Opt(
+            "max_size",
+            type=Size(min=2**20),
+            default=64 * 2**20,
+            help="Bytes of disk that what one container wrote may have, stdout and stderr together "
+            "with their time index; the oldest lines are given up above it.",
+        ),
+    ],
     "glance": [
         cfg.StrOpt(
             "auth_url",

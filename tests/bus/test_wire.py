@@ -11,6 +11,7 @@ import pytest
 from longshore.bus import wire
 from longshore.errors import InvalidRequest, InvalidSpec, MessageTooLarge
 from longshore.model import image_messages as asks
+from longshore.model import log_messages as logs
 from longshore.model import stats_messages as stats
 from longshore.model import upkeep_messages as upkeep
 from longshore.model import volume_messages as volumes
@@ -126,6 +127,10 @@ BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
         ["request_id", "name", "labels[a]"],
     ),
     (volumes.ListVolumes, {"all": True}, ["all"]),
+    (logs.Logs, {"tail": 5}, ["ref"]),
+    (logs.Logs, {"ref": "web", "tail": -1, "since": "10m"}, ["tail", "since"]),
+    (logs.Logs, {"ref": "web", "until": float("nan"), "max_bytes": 2**20}, ["until", "max_bytes"]),
+    (logs.Logs, {"ref": "web", "stream": "stdin", "after": 5.0}, ["stream", "after"]),
     (volumes.ShowVolume, {}, ["name"]),
     (
         volumes.RemoveVolume,
@@ -213,6 +218,7 @@ def test_the_oldest_version_that_knows_it() -> None:
     assert wire.version_for("list_volumes", {}) == "1.2"
     assert wire.version_for("stats", {}) == wire.VERSION == "1.3"
     assert wire.version_for("wait", {"ref": "a"}) == wire.VERSION == "1.3"
+    assert wire.version_for("logs", {"ref": "web", "since": 5}) == wire.VERSION == "1.3"
 
 
 def test_every_verb_is_refused_something_here() -> None:

@@ -113,9 +113,20 @@ class FakeNode(FakeService):
             return len(self._changes)
 
     def logs(
-        self, ref: str, *, tail: int | None = None, follow: bool = False
+        self,
+        ref: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: float | None = None,
+        until: float | None = None,
+        timestamps: bool = False,
+        stream: str | None = None,
     ) -> Iterator[LogChunk]:
-        self.asked.append(("logs", ref, tail, follow))
+        """Remembers of the choice what is not the default."""
+        choice = {"since": since, "until": until, "stream": stream, "timestamps": timestamps}
+        chosen = {key: value for key, value in choice.items() if value}
+        self.asked.append(("logs", ref, tail, follow, *([chosen] if chosen else [])))
         self._arrive("logs")
         found = self._find(ref)
         self.open_logs += 1

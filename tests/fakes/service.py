@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from fakes.usage import BUSY, IDLE, PROCESSES
 from longshore.errors import ContainerNotFound, Interrupted
-from longshore.lifecycle.service import LogChunk
 from longshore.model.commit import Commit
 from longshore.model.filters import EVERYTHING, Filter, Outline, select
 from longshore.model.limits import IoLimit, Limits, Ulimit
@@ -33,6 +32,9 @@ from longshore.model.status import (
     ImageDetail,
     ImageStatus,
     LayerStatus,
+    LogChunk,
+    LogLine,
+    LogsStatus,
     NodeStatus,
     PlanStatus,
     ProcessStatus,
@@ -335,9 +337,32 @@ class FakeService:
         return 0
 
     def logs(
-        self, ref: str, *, tail: int | None = None, follow: bool = False
+        self,
+        ref: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: float | None = None,
+        until: float | None = None,
+        timestamps: bool = False,
+        stream: str | None = None,
     ) -> Iterator[LogChunk]:
         yield LogChunk("stdout", b"hello\n")
+
+    def recent_logs(
+        self,
+        ref: str,
+        *,
+        tail: int,
+        max_bytes: int,
+        since: float | None = None,
+        until: float | None = None,
+        stream: str | None = None,
+    ) -> LogsStatus:
+        id = self._known(ref, "running").id
+        lines = (LogLine(stream="stderr", at=5.0, text="hello"),)
+        answer = LogsStatus(id=id, lines=lines, cut=True)
+        return self._answer(answer, "logs", ref, tail, max_bytes, since, until, stream)
 
     def _answer(self, value: T, verb: str, *given: Any) -> T:
         with self._arrival:

@@ -84,8 +84,8 @@ def test_a_hole_at_the_head_is_skipped(layout: Layout, hole: int) -> None:
     path = layout.stdout(NAMES)
     path.write_bytes(b"o" * 4096 * 50 + b"n" * 4096 + b"\nlast\n")
     punch(path, hole)
-    kept = (b"n" * 4096)[hole - 4096 * 50 :] + b"\nlast\n"
-    assert text(read(layout)) == kept
+    # Nobody knows whether what comes first is a whole line.
+    assert text(read(layout)) == b"last\n"
     assert text(read(layout, 1)) == b"last\n"
 
 

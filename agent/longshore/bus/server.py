@@ -17,6 +17,7 @@ from longshore.bus.dispatch import BoundedServer
 from longshore.bus.endpoint import Door
 from longshore.bus.image_verbs import Images
 from longshore.bus.link import Link
+from longshore.bus.log_verbs import Logs
 from longshore.bus.stats_verbs import Stats
 from longshore.bus.transport import Bus, open_bus, queue, target
 from longshore.bus.upkeep_verbs import Upkeep
@@ -70,7 +71,7 @@ class BusServer:
         self._stopping = threading.Event()
         sizes = lanes.sizes(workers)
         door = Door(service, lanes.Lanes(sizes), max_message, self._stopping)
-        kinds = (Containers, Images, Volumes, Stats, Upkeep)
+        kinds = (Containers, Images, Volumes, Stats, Upkeep, Logs)
         self._endpoints = [kind(door) for kind in kinds]
         # All lanes full, and what comes on top still refused.
         self._threads = sum(sizes.values()) + _SPARE

@@ -33,6 +33,7 @@ what concerns images by `model.image_messages`.
     remove_volume   request_id name                                     → the volume that was
     stats                           [refs]                              → what each uses
     top             ref                                                 → its processes
+    logs            ref  [tail since until max_bytes stream]            → its last lines
 
 `credential` is {username, password} or {token}; `auth` is {credential} or {name}, one that the
 node has configured.
@@ -48,6 +49,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from longshore.errors import InvalidRequest, MessageTooLarge
 from longshore.model import image_messages as images
+from longshore.model import log_messages as logs
 from longshore.model import message as messages
 from longshore.model import spec as specs
 from longshore.model import stats_messages as stats
@@ -171,6 +173,7 @@ MESSAGES: Mapping[str, type[Message]] = {
         *(volumes.Fits, volumes.ListFlavors, volumes.CreateVolume, volumes.ListVolumes),
         *(volumes.ShowVolume, volumes.RemoveVolume),
         *(stats.Stats, stats.Top),
+        logs.Logs,
     )
 }
 

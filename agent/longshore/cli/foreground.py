@@ -160,13 +160,11 @@ class _Work:
 
     def _write(self, chunks: Iterable[LogChunk]) -> None:
         """What was not written before, until the container has ended or the agent is gone."""
-        passed: Counter[str] = Counter()
         with contextlib.suppress(HostUnavailable, Interrupted):
             for chunk in chunks:
-                before = self._written[chunk.stream] - passed[chunk.stream]
-                passed[chunk.stream] += len(chunk.data)
+                before = self._written[chunk.stream] - chunk.offset
                 if data := chunk.data[max(0, before) :]:
-                    self._written[chunk.stream] += len(data)
+                    self._written[chunk.stream] = chunk.offset + len(chunk.data)
                     write(chunk.stream, data)
 
     def _is_over(self) -> bool:

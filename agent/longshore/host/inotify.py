@@ -14,14 +14,14 @@ from types import TracebackType
 
 from longshore.errors import Exhausted, HostFailed
 
-_IN_MODIFY, _IN_CLOSE_WRITE = 0x2, 0x8
-_IN_MOVED_TO, _IN_CREATE = 0x80, 0x100
-_IN_IGNORED = 0x8000
-_MASK = _IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE
-_EVENT = struct.Struct("iIII")
-_ABSENT = (errno.ENOENT, errno.ENOTDIR)
+IN_MODIFY, _IN_CLOSE_WRITE = 0x2, 0x8
+_IN_MOVED_TO, IN_CREATE = 0x80, 0x100
+IN_Q_OVERFLOW, IN_IGNORED = 0x4000, 0x8000
+_MASK = IN_MODIFY | _IN_CLOSE_WRITE | _IN_MOVED_TO | IN_CREATE
+EVENT = struct.Struct("iIII")
+ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _FULL = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Inotify:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._watching = False
-        self._descriptor = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), folder)
+        self._descriptor = checked(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), folder)
         try:
             self._watch()
         except BaseException:
@@ -69,15 +69,15 @@ class Inotify:
         if not poll.poll(timeout * 1000):
             return News(any=False, closed=False)
         seen = self._drain()
-        if seen & _IN_IGNORED:
+        if seen & IN_IGNORED:
             self._watching = False  # the folder is gone, and may come again
-        return News(any=bool(seen & ~_IN_IGNORED), closed=bool(seen & _IN_CLOSE_WRITE))
+        return News(any=bool(seen & ~IN_IGNORED), closed=bool(seen & _IN_CLOSE_WRITE))
 
     def _watch(self) -> bool:
-        added = _libc.inotify_add_watch(self._descriptor, os.fsencode(self._folder), _MASK)
-        if added < 0 and ctypes.get_errno() in _ABSENT:
+        added = libc.inotify_add_watch(self._descriptor, os.fsencode(self._folder), _MASK)
+        if added < 0 and ctypes.get_errno() in ABSENT:
             return False
-        _checked(added, self._folder)
+        checked(added, self._folder)
         self._watching = True
         return True
 
@@ -88,13 +88,15 @@ class Inotify:
             while data := os.read(self._descriptor, 65536):
                 at = 0
                 while at < len(data):
-                    _, mask, _, length = _EVENT.unpack_from(data, at)
-                    seen |= mask
-                    at += _EVENT.size + length
+                    _, mask, _, length = EVENT.unpack_from(data, at)
+                    at += EVENT.size
+                    if data[at : at + 1] != b"." or not length:  # what is hidden is ours
+                        seen |= mask
+                    at += length
         return seen
 
 
-def _checked(result: int, folder: Path) -> int:
+def checked(result: int, folder: Path) -> int:
     if result >= 0:
         return result
     number = ctypes.get_errno()

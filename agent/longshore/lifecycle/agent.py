@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from longshore.lifecycle.admission import Admission
 from longshore.lifecycle.changes import Changes
@@ -15,7 +15,9 @@ from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.node import Node
 from longshore.lifecycle.planning import Planning
+from longshore.lifecycle.ports.logs import LogFiles
 from longshore.lifecycle.pruning import Pruning
+from longshore.lifecycle.recent_logs import recent
 from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.waiting import Waiting
@@ -34,6 +36,7 @@ from longshore.model.status import (
     ImageDetail,
     ImageStatus,
     LogChunk,
+    LogsStatus,
     NodeStatus,
     PlanStatus,
     ProcessStatus,
@@ -55,12 +58,6 @@ _WRITING = frozenset(
         State.STOPPING,
     }
 )
-
-
-class LogFiles(Protocol):
-    def read(
-        self, names: Names, *, tail: int | None, follow: bool, ended: Callable[[], bool]
-    ) -> Iterator[LogChunk]: ...
 
 
 @dataclass(frozen=True)
@@ -207,12 +204,41 @@ class Agent:
         return self.seen.last
 
     def logs(
-        self, ref: str, *, tail: int | None = None, follow: bool = False
+        self,
+        ref: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: float | None = None,
+        until: float | None = None,
+        timestamps: bool = False,
+        stream: str | None = None,
     ) -> Iterator[LogChunk]:
         id = self.containers.show(ref).id
         return self.log_files.read(
-            Names(id), tail=tail, follow=follow, ended=lambda: not self._writing(id)
+            Names(id),
+            tail=tail,
+            follow=follow,
+            ended=lambda: not self._writing(id),
+            since=since,
+            until=until,
+            timestamps=timestamps,
+            stream=stream,
         )
+
+    def recent_logs(
+        self,
+        ref: str,
+        *,
+        tail: int,
+        max_bytes: int,
+        since: float | None = None,
+        until: float | None = None,
+        stream: str | None = None,
+    ) -> LogsStatus:
+        id = self.containers.show(ref).id
+        chunks = self.logs(id, tail=tail, since=since, until=until, timestamps=True, stream=stream)
+        return recent(id, chunks, tail, max_bytes)
 
     def _writing(self, id: str) -> bool:
         record = self.containers.record(id)

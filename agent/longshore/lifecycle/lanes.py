@@ -38,6 +38,8 @@ LANES: Mapping[str, tuple[str, ...]] = {
     # They ask containerd and the file systems of bind sources, which may hang.
     "fits": ("fits", "plan"),
     "wait": ("wait",),
+    # It may have to look through all that a container wrote.
+    "logs": ("logs",),
     "status": ("node_status",),
 }
 _OF: Mapping[str, str] = {verb: lane for lane, verbs in LANES.items() for verb in verbs}
@@ -56,6 +58,7 @@ def sizes(workers: int) -> dict[str, int]:
         "fits": 4,
         "stats": 4,
         "wait": max(16, 4 * workers),
+        "logs": 4,
         "status": 4,
     }
 

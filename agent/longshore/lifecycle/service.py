@@ -19,6 +19,7 @@ from longshore.model.status import (
     ImageDetail,
     ImageStatus,
     LogChunk,
+    LogsStatus,
     NodeStatus,
     PlanStatus,
     ProcessStatus,
@@ -173,11 +174,32 @@ class Service(Protocol):
         """`seq` of the newest change, 0 if there was none since the agent's start."""
 
     def logs(
-        self, ref: str, *, tail: int | None = None, follow: bool = False
+        self,
+        ref: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: float | None = None,
+        until: float | None = None,
+        timestamps: bool = False,
+        stream: str | None = None,
     ) -> Iterator[LogChunk]:
         """What the container wrote, from its last `tail` lines on (None: all).
 
-        With `follow` it goes on until the container has ended or the caller closes the
-        iterator; it yields an empty chunk from time to time so that a caller who went away is
-        noticed, and a first one when nothing will be missed any more.
+        `since`, `until`: Unix seconds. `timestamps`: whole lines, each piece with its time.
+        `stream`: only of `stdout` or `stderr`. With `follow` it goes on until the container has
+        ended or the caller closes the iterator; it yields an empty chunk from time to time so that
+        a caller who went away is noticed, and a first one when nothing will be missed any more.
         """
+
+    def recent_logs(
+        self,
+        ref: str,
+        *,
+        tail: int,
+        max_bytes: int,
+        since: float | None = None,
+        until: float | None = None,
+        stream: str | None = None,
+    ) -> LogsStatus:
+        """The last `tail` lines of what `logs` would give, of them no more than `max_bytes`."""

@@ -171,15 +171,36 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
         return (Change.model_validate(convert.to_dict(one)) for one in stream)
 
     def logs(
-        self, ref: str, *, tail: int | None = None, follow: bool = False
+        self,
+        ref: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: float | None = None,
+        until: float | None = None,
+        timestamps: bool = False,
+        stream: str | None = None,
     ) -> Generator[LogChunk, None, None]:
         """What it wrote; with `follow` until it has ended or the caller closes the iterator.
 
-        `tail`: begin with so many lines of each of stdout and stderr; None: all.
+        Args:
+            tail: begin with so many lines of each of stdout and stderr; None: all.
+            since, until: Unix seconds; a line is of the time at which its end was written.
+            timestamps: whole lines, each piece with its time.
+            stream: only `stdout` or `stderr`.
         """
-        request = message(agent_pb2.LogsRequest, ref=ref, tail=tail, follow=follow)
-        stream = self._calls.stream("Logs", f"read the log of {ref}", request, self._by())
-        return (LogChunk(one.stream, one.data) for one in stream)
+        request = message(
+            agent_pb2.LogsRequest,
+            ref=ref,
+            tail=tail,
+            follow=follow,
+            since=since,
+            until=until,
+            timestamps=timestamps,
+            stream=stream,
+        )
+        chunks = self._calls.stream("Logs", f"read the log of {ref}", request, self._by())
+        return (LogChunk(one.stream, one.data, one.at, one.offset) for one in chunks)
 
 
 def _intent(request_id: str | None, generation: int | None, wait: str | None) -> Any:

@@ -18,6 +18,7 @@ from longshore.lifecycle.lanes import Place
 from longshore.lifecycle.service import Service
 from longshore.local import convert, intents
 from longshore.local.door import Door, ref_of
+from longshore.local.log_choice import log_choice, log_chunk
 from longshore.local.peers import BEGUN
 from longshore.model import image_messages as asks
 from longshore.model import spec
@@ -141,18 +142,16 @@ class AgentService:
     def logs(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         what = "read the log"
         with self._door.serving(context, what, lane=STREAMS):
-            tail = request.tail if request.HasField("tail") else None
-            if tail is not None and tail < 0:
-                raise InvalidRequest("cannot read the log: tail must not be negative", field="tail")
-            ref = ref_of(what, request.ref)
-            chunks = self._service.logs(ref, tail=tail, follow=request.follow)
+            chunks = self._service.logs(
+                ref_of(what, request.ref), follow=request.follow, **log_choice(request)
+            )
             # From now on nothing is missed, even if it is removed as soon as it has ended.
             first = list(itertools.islice(chunks, 1))
             context.send_initial_metadata((BEGUN,))
             for chunk in itertools.chain(first, chunks):
                 if self._door.leaving.is_set() or not context.is_active():
                     return
-                yield agent_pb2.LogChunk(stream=chunk.stream, data=chunk.data)
+                yield log_chunk(chunk)
 
     def _change(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from longshore.model.value import Value
 
 
@@ -132,16 +130,3 @@ class Difference(Value):
 
     path: str
     kind: str
-
-
-@dataclass(frozen=True)
-class LogChunk:
-    """Bytes as the container wrote them. `stream`: stdout or stderr.
-
-    `at`: Unix seconds at which they had been written, as far as the time index tells; 0 if it was
-    not asked for, or does not know.
-    """
-
-    stream: str
-    data: bytes
-    at: float = 0.0

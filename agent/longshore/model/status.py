@@ -16,7 +16,6 @@ from longshore.model.inside_status import (
     CpuStats,
     Difference,
     ExecStatus,
-    LogChunk,
     MemoryStats,
     NetworkStats,
     PathStatus,
@@ -24,6 +23,7 @@ from longshore.model.inside_status import (
     ProcessStatus,
 )
 from longshore.model.limits import IoLimit, Ulimit
+from longshore.model.log_status import LogChunk, LogLine, LogsStatus
 from longshore.model.node_status import (
     Cannot,
     ConvergeStatus,
@@ -56,6 +56,8 @@ __all__ = [
     "LayerStatus",
     "LimitsStatus",
     "LogChunk",
+    "LogLine",
+    "LogsStatus",
     "MemoryStats",
     "MountStatus",
     "NeighbourStatus",
