@@ -205,3 +205,19 @@ def test_changes_of_others_do_not_put_off_the_deadline(life: Lifecycle) -> None:
     with pytest.raises(DeadlineExceeded):
         busy.wait(id, "removed", 20.0, yes)
     assert next(times) < 200
+
+
+def test_next_exit_of_one_that_is_started_again_by_itself(
+    life: Lifecycle, pool: ThreadPoolExecutor
+) -> None:
+    """It does not stop for good; and each end counts."""
+    id = made(life, restart={"policy": "always"})
+    one = begun(life, pool, id, "next-exit")
+    stays = begun(life, pool, id, "not-running")
+    life.fake.tasks.end(id, 4)
+    life.settle_hints()
+    assert one.result(10).exit_code == 4
+    assert one.result().state in ("restarting", "starting", "running")
+    assert not stays.done()
+    life.containers.stop(ask(), id, grace=0)
+    assert stays.result(10).state == "stopped"
