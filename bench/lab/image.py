@@ -56,6 +56,7 @@ class Config:
     user: str = ""
     stop_signal: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    healthcheck: Mapping[str, Any] = field(default_factory=dict)
 
     def oci(self) -> dict[str, Any]:
         values = {
@@ -66,6 +67,7 @@ class Config:
             "User": self.user,
             "StopSignal": self.stop_signal,
             "Labels": dict(self.labels),
+            "Healthcheck": dict(self.healthcheck),
         }
         return {name: value for name, value in values.items() if value}
 

@@ -24,6 +24,8 @@ _TARGETS = (
 _RATES = ([1, 2**53], [0, -1, 1.5, "1m"])
 _IOPS = ([1, 2**32 - 2], [0, -1, 1.5, "1m", 2**32 - 1])
 _YES = ([True], ["true", 1])
+_TCP = {"health.type": "tcp", "health.port": 80}
+_HTTP = {"health.type": "http", "health.port": 80}
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,21 @@ ROWS: Mapping[str, Row] = {
     ),
     "limits.disk": Row([MIB, 2**60], [0, MIB - 1, "1g"]),
     "init": Row(*_YES),
+    "health.type": Row(["none"], ["ping", None, ""]),
+    "health.command": Row(
+        [["true"], ["/bin/sh", "-c", "exit 1"]],
+        ["true", [1], ["a\0"], []],
+        {"health.type": "exec"},
+    ),
+    "health.port": Row([1, 65535], [0, 65536, "80", None], {"health.type": "tcp"}),
+    "health.path": Row(["/health?deep=1"], ["health", "/a b", "", None], _HTTP),
+    "health.tls": Row(*_YES, _HTTP),
+    "health.interval": Row([0.1, 5, 86400], [0, 86401, "5", True], _TCP),
+    "health.timeout": Row([0.1, 5, 86400], [0, 86401, "5", True], _TCP),
+    "health.retries": Row([1, 1000], [0, 1001, 1.5, "3"], _TCP),
+    "health.start_period": Row([0.5, 86400], [-1, 86401, "5", True], _TCP),
+    "health.on_unhealthy": Row(["restart", "stop", "kill"], ["delete", "", None], _TCP),
+    "health.budget": Row([1, 1000], [0, 1001, "5"], _TCP),
     "stop_signal": Row(["SIGTERM", "SIGRTMIN+3"], ["TERM", "SIGFOO", "", 15]),
     "stop_grace": Row([0, 2.5, 86400], [-1, 86401, "10", True]),
     "auto_remove": Row(*_YES),

@@ -13,7 +13,7 @@ from typing import Any
 from longshore.cli import units
 from longshore.cli.tables import port_text, status_text
 from longshore.model.limits import BYTES
-from longshore.model.status import ContainerStatus, LimitsStatus, OutOfMemory
+from longshore.model.status import ContainerStatus, HealthStatus, LimitsStatus, OutOfMemory
 
 Spec = Mapping[str, Any]
 #: Flags of a spec, and what they say for it.
@@ -39,6 +39,7 @@ def container_facts(one: ContainerStatus, now: float) -> list[tuple[str, str]]:
         ("Reason", one.reason),
         ("Error", f"{error.code}: {error.message}" if error else ""),
         ("Hint", (error.hint or "") if error else ""),
+        ("Health", _health(one.health, now) if one.health else ""),
         ("Out of memory", _out_of_memory(one.out_of_memory, now) if one.out_of_memory else ""),
         ("Created", units.moment(one.created_at)),
         ("Started", units.moment(one.started_at) if one.started_at else ""),
@@ -164,11 +165,24 @@ def _pairs(*path: str) -> Callable[[Spec], Iterator[str]]:
     return of
 
 
+def _check(spec: Spec) -> Iterator[str]:
+    """What was asked for; what the image says is told with the image."""
+    check = spec.get("health")
+    if not check:
+        return
+    kind = "https" if check.get("tls") else check.get("type", "")
+    page = check.get("path", "/") if check.get("type") == "http" else ""
+    what = f"{check['port']}{page}" if check.get("port") else shlex.join(check.get("command") or ())
+    pace = "" if kind == "none" else f"every {check.get('interval', 30):g} s"
+    yield " ".join(filter(None, (kind, what, pace)))
+
+
 #: What of the spec is shown under which name.
 _SPEC: Sequence[tuple[str, Callable[[Spec], Iterator[str]]]] = (
     ("Entrypoint", lambda spec: iter([_words(spec.get("entrypoint"))])),
     ("Env", _pairs("env")),
     ("Folder", lambda spec: iter([spec.get("workdir") or ""])),
+    ("Health check", _check),
     ("Stop signal", lambda spec: iter([spec.get("stop_signal") or ""])),
     ("File", _files),
     ("Secret", _secrets),
@@ -183,6 +197,17 @@ _SPEC: Sequence[tuple[str, Callable[[Spec], Iterator[str]]]] = (
     ("Sysctl", _pairs("security", "sysctls")),
     ("Annotation", _pairs("annotations")),
 )
+
+
+def _health(health: HealthStatus, now: float) -> str:
+    facts = [
+        health.state,
+        f"{health.failures} failed in a row" if health.failures else "",
+        f"probed {units.ago(health.at, now)}" if health.at is not None else "",
+        f"acted {len(health.acted)} times within an hour" if health.acted else "",
+    ]
+    said = f": {health.output}" if health.output else ""
+    return ", ".join(filter(None, facts)) + said
 
 
 def _out_of_memory(last: OutOfMemory, now: float) -> str:

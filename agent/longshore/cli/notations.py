@@ -206,6 +206,29 @@ def entrypoint(text: str) -> list[str]:
     return [text] if text else []
 
 
+#: Not even what the image asks for.
+NO_HEALTHCHECK: Mapping[str, Any] = {"type": "none"}
+
+
+def health_command(text: str) -> dict[str, Any]:
+    """A line for the container's shell, as docker has it."""
+    return {"type": "exec", "command": ["/bin/sh", "-c", text]}
+
+
+def health_http(text: str) -> dict[str, Any]:
+    """`[https:]port[/path]`."""
+    match = re.fullmatch(r"(?:(https?):)?(\d+)(/.*)?", text)
+    if match is None:
+        raise ValueError(f"{text!r} is no page: write [https:]PORT[/PATH], like 8080/health")
+    tls = {"tls": True} if match[1] == "https" else {}
+    path = {"path": match[3]} if match[3] else {}
+    return {"type": "http", "port": int(match[2]), **path, **tls}
+
+
+def health_tcp(text: str) -> dict[str, Any]:
+    return {"type": "tcp", "port": number(text)}
+
+
 def _range(text: str) -> list[int]:
     low, _, high = text.partition("-")
     numbers = range(int(low), int(high or low) + 1)

@@ -64,6 +64,10 @@ def build(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str,
         spec["labels"] = notations.labels(given["label"])
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if "type" not in spec.get("health", {"type": ""}):
+        raise click.UsageError(
+            "what is probed is missing: give --health-cmd, --health-http or --health-tcp too"
+        )
     spec |= _network(given)
     spec.setdefault("id", str(uuid4()))
     spec.setdefault("name", _name(given["image"], spec["id"]))
@@ -157,8 +161,10 @@ def _put(spec: dict[str, Any], option: Option, value: Any) -> None:
     if last in spec and not isinstance(value, list):
         flags = [one.flags[0] for one in OPTIONS if one.field == option.field]
         raise click.UsageError(f"{' and '.join(flags)} say the same: give one of them")
-    # Three options make mounts; whichever comes later goes behind.
-    spec[last] = spec[last] + value if last in spec else value
+    # Three options make mounts; whichever comes later goes behind. What a whole is made of is
+    # added to by options of its parts: never to the option's own value.
+    there = dict(value) if isinstance(value, Mapping) else value
+    spec[last] = spec[last] + value if last in spec else there
 
 
 def _environment(given: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from longshore.cli.output import Column
 from longshore.model.status import (
     Change,
     ContainerStatus,
+    HealthStatus,
     NodeStatus,
     PortStatus,
 )
@@ -82,8 +83,19 @@ def _exited(one: ContainerStatus, now: float) -> str:
     return f"Exited{code}{when}"
 
 
+def _up(one: ContainerStatus, now: float) -> str:
+    return f"Up {units.span(now - (one.started_at or now))}{_health(one.health)}"
+
+
+def _health(health: HealthStatus | None) -> str:
+    """As docker has it."""
+    if health is None:
+        return ""
+    return f" (health: {health.state})" if health.state == "starting" else f" ({health.state})"
+
+
 _STATUS: Mapping[str, Callable[[ContainerStatus, float], str]] = {
-    "running": lambda one, now: f"Up {units.span(now - (one.started_at or now))}",
+    "running": _up,
     "stopped": _exited,
     "created": lambda one, now: f"Created {units.ago(one.created_at, now)}",
     "failed": lambda one, _: f"Failed: {one.error.code if one.error else one.reason}",

@@ -15,6 +15,7 @@ from longshore.lifecycle.create import CREATE, PREPARE, RUN
 from longshore.lifecycle.pipeline import NO_FAILURE, Context, Postponed, Step, attempt, run, unwind
 from longshore.lifecycle.ports import Host
 from longshore.lifecycle.steps import limits, network
+from longshore.model import probing
 from longshore.model.ending import begun
 from longshore.model.host import Image, Task, TaskStatus
 from longshore.model.linux import signal_number
@@ -141,7 +142,12 @@ def _make(scene: Scene, record: Record, task: Task, action: Action) -> Result:
         return _unmake(scene, context, making, error)
     # Its first instruction came with the last step, which began so long ago.
     began = scene.now() - context.steps[-1][1]
-    started = {"started_at": began, "finished_at": None, "exit_code": None}
+    started = {
+        "started_at": began,
+        "finished_at": None,
+        "exit_code": None,
+        "health": probing.anew(context.record, began),
+    }
     return Result(
         "it runs" if making.happening is Happening.STARTED else "it is prepared",
         making.happening,
@@ -215,7 +221,7 @@ def _ended(scene: Scene, record: Record, task: Task, reason: str) -> Result:
 
 def _how(record: Record, code: int | None, reason: str) -> str:
     told = reason if code is None else f"{reason}, with exit code {code}"
-    return told + memory.words(memory.this_run(record))
+    return told + memory.words(memory.this_run(record)) + probing.words(record)
 
 
 def _delete(scene: Scene, record: Record, task: Task, action: Action) -> Result:

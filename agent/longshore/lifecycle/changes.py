@@ -24,6 +24,12 @@ class Changes:
         self._changes: deque[Change] = deque(maxlen=_KEPT)
         self._last = 0
         self._news = threading.Condition()
+        self._listeners: list[Callable[[Record], None]] = []
+
+    def tell(self, listener: Callable[[Record], None]) -> None:
+        """Calls it with the record of each change to come, in the thread that made it: it is to be
+        quick, and raises nothing."""
+        self._listeners.append(listener)
 
     def add(
         self, record: Record, previous: State, *, kind: str = "state", reason: str | None = None
@@ -46,6 +52,8 @@ class Changes:
                 )
             )
             self._news.notify_all()
+        for listener in self._listeners:
+            listener(record)
 
     @property
     def last(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from longshore.model.probing import check_for
 from longshore.model.record import Record
 from longshore.model.state import Desired, State
 from longshore.model.status import Change, ContainerStatus
@@ -116,10 +117,6 @@ CONDITIONS: Mapping[str, Callable[[Sight], Verdict]] = {
 
 def _is_probed(record: Record) -> bool:
     """Whether anything is, or will be once its image is here."""
-    check, image = record.spec.health, record.facts.image
-    if check is not None:
-        return check.type != "none"
-    if image is None:
+    if record.spec.health is None and record.facts.image is None:
         return True
-    test = (image.config.healthcheck or {}).get("Test") or ("NONE",)
-    return bool(test[0] != "NONE")
+    return check_for(record) is not None
