@@ -51,6 +51,7 @@ from longshore.lifecycle.pulls import Pulls
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.shelf import Shelf
 from longshore.lifecycle.stats import Stats
+from longshore.lifecycle.story import Stories
 from longshore.lifecycle.sweep import Pace, Sweep
 from longshore.lifecycle.timers import Timers
 from longshore.lifecycle.volumes import Volumes
@@ -101,7 +102,7 @@ class Daemon:
             layout.spool,
         ):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        journal = self.journal = Journal(layout.journal)
+        journal = self.journal = Journal(layout.journal, CLOCK.now)
         self._stops.append(lambda left: journal.close())
         # Not before the journal's lock: what lies there could be another agent's.
         empty_spool(layout.spool)
@@ -172,16 +173,17 @@ class Daemon:
             *(fetches, holds, there.host.tasks),
         )
         agent = Agent(
-            containers,
-            admission,
-            Fitting(journal, admission, CLOCK.now),
-            volumes,
-            Images(
+            containers=containers,
+            stories=Stories(journal, CLOCK.now, sweep.next, pace.retention),
+            admission=admission,
+            fitting=Fitting(journal, admission, CLOCK.now),
+            volumes=volumes,
+            images=Images(
                 *(there.host, journal, converge, pulls, shelf, holds),
                 archives.created,
                 workers.soon,
             ),
-            Node(
+            node=Node(
                 there.identity,
                 lambda: [
                     *there.stock(),
@@ -194,14 +196,14 @@ class Daemon:
                 lambda: sweep.last,
                 pulls.transfers,
             ),
-            changes,
-            stats,
-            Logs(layout),
-            layout.spool,
-            Waiting(journal, changes, time.monotonic),
-            Pruning(journal, containers, CLOCK.now),
-            Planning(journal, admission, CLOCK.now),
-            archives.opened,
+            seen=changes,
+            usage=stats,
+            log_files=Logs(layout),
+            spool_dir=layout.spool,
+            waiting=Waiting(journal, changes, time.monotonic),
+            pruning=Pruning(journal, containers, CLOCK.now),
+            planning=Planning(journal, admission, CLOCK.now),
+            archive=archives.opened,
         )
 
         def reconnected() -> None:

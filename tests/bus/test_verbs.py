@@ -26,6 +26,7 @@ from longshore import errors
 from longshore.bus import wire
 from longshore.bus.client import ComputeClient
 from longshore.bus.image_verbs import Images
+from longshore.bus.story_verbs import Stories
 from longshore.bus.verbs import Containers
 from longshore.bus.volume_verbs import Volumes
 from longshore.errors import (
@@ -48,7 +49,7 @@ from longshore.model.transfer import Auth, Credential, PullPolicy
 def test_every_verb_has_a_message_a_method_and_a_lane() -> None:
     public = [
         name
-        for endpoint in (Containers, Images, Volumes)
+        for endpoint in (Containers, Images, Volumes, Stories)
         for name in vars(endpoint)
         if not name.startswith("_") and name != "target"
     ]
@@ -84,7 +85,9 @@ def test_verbs(agents: Agents, nodes: ComputeClient, node: str, service: FakeSer
     assert service.given[-1] == ("fits", hiding)
     with pytest.raises(InvalidSpec):
         nodes.fits(node, spec(colour="red"))
-    others = {verb for one in (Images, Volumes) for verb in vars(one) if verb in wire.MESSAGES}
+    others = {
+        verb for one in (Images, Volumes, Stories) for verb in vars(one) if verb in wire.MESSAGES
+    }
     assert set(service.calls) | others == set(wire.MESSAGES)
     first, second = service.requests[:2]
     assert (first.generation, first.wait, first.origin) == (4, None, "bus test")

@@ -13,6 +13,7 @@ from longshore.errors import InvalidRequest, InvalidSpec, MessageTooLarge
 from longshore.model import image_messages as asks
 from longshore.model import log_messages as logs
 from longshore.model import stats_messages as stats
+from longshore.model import story_messages as stories
 from longshore.model import upkeep_messages as upkeep
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message
@@ -62,6 +63,9 @@ BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
     (stats.Stats, {"refs": ["web", "", 7]}, ["refs[1]", "refs[2]"]),
     (stats.Stats, {"refs": "web"}, ["refs"]),
     (stats.Top, {}, ["ref"]),
+    (stories.Explain, {"ref": ""}, ["ref"]),
+    (stories.Events, {"after": -1, "kinds": ["birth"]}, ["after", "kinds[0]"]),
+    (stories.Events, {"timeout": 61}, ["timeout"]),
     (wire.Create, {"spec": SPEC}, ["request_id"]),
     (wire.Create, INTENT, ["spec"]),
     (wire.Create, {**INTENT, "spec": [1]}, ["spec"]),

@@ -81,7 +81,7 @@ class Lifecycle:
         clock = Clock(now=lambda: next(ticks) + self.later, timer=lambda: next(ticks) + self.later)
         layout = Layout(self.folder / "state", self.folder / "run")
         self.host = self.fake.host(layout)
-        self.journal = Journal(layout.journal)
+        self.journal = Journal(layout.journal, clock.now)
         self.changes = Changes(clock.now)
         self.hints: list[str] = []
         self.holds = Holds()

@@ -180,23 +180,40 @@ class FakeNode(FakeService):
             self._announce(previous, result)
         return result
 
+    def gap(self) -> None:
+        """Changes are missing from here on."""
+        self._add(id="", name="", previous="", state="", generation=0, reason="lost", kind="gap")
+
+    def happens(self, ref: str, kind: str) -> None:
+        """Something that changes no state."""
+        one = self._find(ref)
+        self._add(
+            id=one.id,
+            name=one.name,
+            previous=one.state,
+            state=one.state,
+            generation=one.generation,
+            reason=f"its {kind} changed",
+            kind=kind,
+        )
+
+    def _add(self, **fields: Any) -> None:
+        with self._changed:
+            count = len(self._changes)
+            self._changes.append(Change(seq=count + 1, at=NOW + count, **fields))
+            self._changed.notify_all()
+
     def _announce(self, previous: str, after: ContainerStatus) -> None:
         self.containers[after.id] = after
-        with self._changed:
-            self._changes.append(
-                Change(
-                    seq=len(self._changes) + 1,
-                    at=NOW + len(self._changes),
-                    id=after.id,
-                    name=after.name,
-                    previous=previous,
-                    state=after.state,
-                    generation=after.generation,
-                    reason=after.reason,
-                    exit_code=after.exit_code,
-                )
-            )
-            self._changed.notify_all()
+        self._add(
+            id=after.id,
+            name=after.name,
+            previous=previous,
+            state=after.state,
+            generation=after.generation,
+            reason=after.reason,
+            exit_code=after.exit_code,
+        )
         if after.state == "stopped" and after.spec.get("auto_remove"):
             self._announce("stopped", after.model_copy(update={"state": "absent"}))
             self.containers.pop(after.id, None)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fakes.usage import BUSY, IDLE, PROCESSES
-from longshore.errors import ContainerNotFound, Interrupted
+from longshore.errors import ContainerNotFound, Interrupted, VolumeNotFound
 from longshore.model.commit import Commit
 from longshore.model.filters import EVERYTHING, Filter, Outline, select
 from longshore.model.limits import IoLimit, Limits, Ulimit
 from longshore.model.reference import canonical
 from longshore.model.request import Request
-from longshore.model.spec import ContainerSpec
+from longshore.model.spec import ContainerSpec, parse
 from longshore.model.status import (
     Change,
     ContainerStats,
@@ -40,6 +40,8 @@ from longshore.model.status import (
     ProcessStatus,
     PruneStatus,
     Shortfall,
+    StoryEntry,
+    StoryStatus,
     TransferStatus,
     VolumeStatus,
 )
@@ -115,6 +117,7 @@ PLAN = PlanStatus(
     ),
     error=UNFIT.error,
 )
+_SPEC = {"id": "6f1c7a54-2f51-4bb8-8e7f-0d6a0e0f0001", "name": "told", "image": "busybox:latest"}
 PRUNED = PruneStatus(images=("web:0",), bytes=2**40)
 
 
@@ -141,6 +144,18 @@ def outline(one: ContainerStatus) -> Outline:
     )
 
 
+STORY = StoryStatus(
+    container=container(parse(_SPEC), "restarting"),
+    entries=(
+        StoryEntry(at=1.5, what="create by test, request r1, generation 1: absent → creating"),
+        StoryEntry(at=2.5, what="creating → running: it runs", seconds=0.25),
+        StoryEntry(at=3.5, what="its network is not whole", error=UNFIT.error),
+    ),
+    next="it is started again",
+    next_at=4.5,
+)
+
+
 @dataclass
 class FakeService:
     """`calls` counts arrivals by verb, `done` what was carried out; all is thread-safe.
@@ -163,6 +178,7 @@ class FakeService:
     prune_requests: list[tuple[str, str]] = field(default_factory=list)
     filters: list[Filter] = field(default_factory=list)
     left: int = 0
+    news: list[Change] = field(default_factory=list)
     transfers: int = 0
     most: int = 0
     _outcomes: dict[str, ContainerStatus] = field(default_factory=dict)
@@ -308,6 +324,10 @@ class FakeService:
     def list_flavors(self) -> Sequence[FlavorStatus]:
         return self._answer(FLAVORS, "list_flavors")
 
+    def explain(self, ref: str) -> StoryStatus:
+        found = self.containers.get(ref) or STORY.container
+        return self._answer(STORY.model_copy(update={"container": found}), "explain", ref)
+
     def create_volume(
         self, name: str, labels: Mapping[str, str], *, request_id: str
     ) -> VolumeStatus:
@@ -319,7 +339,12 @@ class FakeService:
         return self._answer([VOLUME, LONELY], "list_volumes")
 
     def show_volume(self, name: str) -> VolumeStatus:
-        return self._answer(VOLUME, "show_volume", name)
+        found = self._answer(
+            {one.name: one for one in (VOLUME, LONELY)}.get(name), "show_volume", name
+        )
+        if found is None:
+            raise VolumeNotFound(f"cannot find volume {name}: there is none", object=name)
+        return found
 
     def remove_volume(self, name: str, *, request_id: str) -> VolumeStatus:
         self.volume_requests.append(request_id)
@@ -331,10 +356,24 @@ class FakeService:
         return NodeStatus(name="n1", started_at=1.0, **dict.fromkeys(words.split(), "x"))
 
     def changes(self, after: int, timeout: float) -> Sequence[Change]:
-        return []
+        def news() -> list[Change]:
+            return [one for one in self.news if one.seq > after]
+
+        with self._arrival:
+            self.calls["changes"] += 1
+            self._arrival.notify_all()
+            self._arrival.wait_for(news, timeout)
+            return news()
 
     def last_change(self) -> int:
-        return 0
+        with self._arrival:
+            return self.news[-1].seq if self.news else 0
+
+    def tell(self, *changes: Change) -> None:
+        """To who waits for changes."""
+        with self._arrival:
+            self.news.extend(changes)
+            self._arrival.notify_all()
 
     def logs(
         self,

@@ -60,7 +60,7 @@ def test_only_the_answer_is_read(journal: Journal, monkeypatch: pytest.MonkeyPat
         read.append(id)
         return real(id, document)
 
-    monkeypatch.setattr(module, "_record", counted)
+    monkeypatch.setattr(module, "record_of", counted)
     assert names(journal, Filter(names=("^c123$",))) == ["c123"]
     assert names(journal, Filter(sort="-created", limit=2)) == ["c499", "c498"]
     assert len(read) == 3

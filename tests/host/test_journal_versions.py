@@ -164,7 +164,7 @@ def test_a_journal_of_version_1_is_brought_up_to_date(old: Path, tmp_path: Path)
         assert journal.promised("memory") == 0
     finally:
         journal.close()
-    assert version(old) == 2
+    assert version(old) == 3
     fresh = Journal(tmp_path / "fresh" / "journal.sqlite")
     fresh.close()
     with closing(Journal(old)) as again, again.transaction(durable=False) as tx:
@@ -172,6 +172,28 @@ def test_a_journal_of_version_1_is_brought_up_to_date(old: Path, tmp_path: Path)
     assert [name for name, _ in tables(old)] == [
         name for name, _ in tables(tmp_path / "fresh" / "journal.sqlite")
     ]
+
+
+def test_what_ran_before_stories_were_told_has_one_from_now_on(old: Path) -> None:
+    with closing(Journal(old, lambda: 7.0)) as journal:
+        assert journal.story("web").entries == ()
+        with journal.transaction(durable=False) as tx:
+            record = tx.get(ID)
+            assert record is not None
+            tx.put(record.but(reason="its limits were put right"))
+        (entry,) = journal.story(ID).entries
+        assert (entry.at, entry.what) == (7.0, "its limits were put right")
+
+
+def test_a_story_is_bounded_by_the_table_itself(old: Path) -> None:
+    with closing(Journal(old)) as journal:
+        for number in range(105):
+            with journal.transaction(durable=False) as tx:
+                record = tx.get(ID)
+                assert record is not None
+                tx.put(record.but(reason=str(number)))
+        told = [one.what for one in journal.story(ID).entries]
+    assert told == [str(number) for number in range(5, 105)]
 
 
 def test_a_create_of_the_older_release_is_known_again(old: Path) -> None:
@@ -207,7 +229,7 @@ def test_half_a_step_is_none(old: Path) -> None:
 def test_a_journal_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 3")
-    with pytest.raises(HostUnavailable, match="it has version 3, this agent knows 2"):
+        database.execute("PRAGMA user_version = 4")
+    with pytest.raises(HostUnavailable, match="it has version 4, this agent knows 3"):
         Journal(path)
     assert tables(path) == []

@@ -34,6 +34,7 @@ from longshore.bus.asking import Asking
 from longshore.bus.image_client import ImageVerbs, all_of, credential_of, one_of
 from longshore.bus.log_client import LogVerbs
 from longshore.bus.stats_client import StatsVerbs
+from longshore.bus.story_client import StoryVerbs
 from longshore.bus.transport import open_bus
 from longshore.bus.upkeep_client import UpkeepVerbs
 from longshore.bus.volume_client import VolumeVerbs
@@ -47,7 +48,14 @@ from longshore.model.transfer import Credential
 _RABBIT = {"kombu_reconnect_delay": 0.1, "rabbit_interval_max": 3}
 
 
-class ComputeClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs, LogVerbs):
+class ComputeClient(
+    ImageVerbs,
+    LogVerbs,
+    StatsVerbs,
+    StoryVerbs,
+    UpkeepVerbs,
+    VolumeVerbs,
+):
     """Verbs of all nodes. Thread-safe; one for a process is enough.
 
     Args:

@@ -19,6 +19,7 @@ from longshore.bus.image_verbs import Images
 from longshore.bus.link import Link
 from longshore.bus.log_verbs import Logs
 from longshore.bus.stats_verbs import Stats
+from longshore.bus.story_verbs import Stories
 from longshore.bus.transport import Bus, open_bus, queue, target
 from longshore.bus.upkeep_verbs import Upkeep
 from longshore.bus.verbs import Containers
@@ -71,8 +72,15 @@ class BusServer:
         self._stopping = threading.Event()
         sizes = lanes.sizes(workers)
         door = Door(service, lanes.Lanes(sizes), max_message, self._stopping)
-        kinds = (Containers, Images, Volumes, Stats, Upkeep, Logs)
-        self._endpoints = [kind(door) for kind in kinds]
+        self._endpoints = [
+            Containers(door),
+            Images(door),
+            Logs(door),
+            Stats(door),
+            Stories(door),
+            Upkeep(door),
+            Volumes(door),
+        ]
         # All lanes full, and what comes on top still refused.
         self._threads = sum(sizes.values()) + _SPARE
         self._open: Callable[[], Bus] = lambda: open_bus(conf, transport_url, _rabbit(workers))

@@ -26,6 +26,8 @@ what concerns images by `model.image_messages`.
     commit          ref name        [author message changes pause]      → an image
     node_status                                                         → the node
     fits            spec                                                → whether it would be taken
+    explain         ref                                                 → its story, what is next
+    events                          [after refs kinds timeout]          → changes, or none in time
     list_flavors                                                        → flavors
     create_volume   request_id name [labels]                            → a volume
     list_volumes                                                        → volumes
@@ -53,6 +55,7 @@ from longshore.model import log_messages as logs
 from longshore.model import message as messages
 from longshore.model import spec as specs
 from longshore.model import stats_messages as stats
+from longshore.model import story_messages as stories
 from longshore.model import upkeep_messages as upkeep
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message, Path, Ref, RequestId
@@ -173,6 +176,7 @@ MESSAGES: Mapping[str, type[Message]] = {
         *(volumes.Fits, volumes.ListFlavors, volumes.CreateVolume, volumes.ListVolumes),
         *(volumes.ShowVolume, volumes.RemoveVolume),
         *(stats.Stats, stats.Top),
+        *(stories.Explain, stories.Events),
         logs.Logs,
     )
 }

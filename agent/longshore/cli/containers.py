@@ -1,21 +1,16 @@
-"""`start`, `stop`, `rm`, `inspect`."""
+"""`start`, `stop`, `rm`."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import click
 
-from longshore.cli import agent, facts, spec_options, tables
+from longshore.cli import agent, spec_options
 from longshore.cli.each import each
 from longshore.cli.output import (
     examples,
     output_option,
-    print_facts,
-    print_heading,
-    print_json,
-    print_table,
 )
 
 
@@ -62,22 +57,3 @@ def rm(context: click.Context, refs: Sequence[str], *, force: bool, output: str)
     """Remove containers, with everything that was made for them."""
     client = agent.connect(context)
     each(context, refs, lambda ref: client.delete(ref, force=force), output)
-
-
-@click.command(
-    short_help="All about one container.",
-    epilog=examples("longshore inspect web", "longshore inspect -o table web"),
-)
-@agent.ref_argument()
-@output_option("json")
-@click.pass_context
-def inspect(context: click.Context, ref: str, output: str) -> None:
-    """Everything that is known of one container, with how long each step of its start took."""
-    status = agent.connect(context).show(ref)
-    if output == "json":
-        print_json(status.to_dict())
-        return
-    print_facts(facts.container_facts(status, time.time()))
-    if status.steps:
-        print_heading("Last start")
-        print_table(tables.STEPS, tables.step_rows(status))

@@ -1,4 +1,4 @@
-"""`logs` and `events`: what goes on until someone ends it."""
+"""`logs`: what goes on until someone ends it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from longshore.cli import agent, tables
+from longshore.cli import agent
 from longshore.cli.foreground import write
 from longshore.cli.log_times import Tail, Time, show_time
 from longshore.cli.output import examples, output_option, print_json_line
@@ -93,23 +93,3 @@ def _timed() -> Callable[[LogChunk], None]:
         (within.discard if lines[-1].endswith(b"\n") else within.add)(chunk.stream)
 
     return show
-
-
-@click.command(
-    short_help="Changes as they happen.",
-    epilog=examples("longshore events", "longshore events --after 0 -o json | jq .state"),
-)
-@click.option(
-    "--after",
-    type=click.IntRange(min=0),
-    help="Also past ones whose number is above this; 0: all since the agent's start.",
-)
-@output_option()
-@click.pass_context
-def events(context: click.Context, *, after: int | None, output: str) -> None:
-    """Containers' changes of state as they happen, with their reasons, until interrupted."""
-    for change in agent.connect(context).watch(after):
-        if output == "json":
-            print_json_line(change.to_dict())
-        else:
-            click.echo(tables.change_line(change))

@@ -11,11 +11,10 @@ import click
 from longshore.cli import agent, image_tables, units
 from longshore.cli.each import each
 from longshore.cli.errors import FAILED
+from longshore.cli.inspect import format_option, show_all
 from longshore.cli.output import (
     examples,
     output_option,
-    print_facts,
-    print_heading,
     print_json,
     print_table,
 )
@@ -49,22 +48,21 @@ def list_images(context: click.Context, *, quiet: bool, no_trunc: bool, output: 
 
 
 @image.command(
-    short_help="All about one image.",
+    "inspect",
+    short_help="All about images.",
     epilog=examples("longshore image inspect busybox", "longshore image inspect -o table web:3"),
 )
-@click.argument("name", metavar="IMAGE", shell_complete=agent.complete_image)
+@click.argument(
+    "names", metavar="IMAGE...", nargs=-1, required=True, shell_complete=agent.complete_image
+)
+@format_option
 @output_option("json")
 @click.pass_context
-def inspect(context: click.Context, name: str, output: str) -> None:
-    """Everything that is known of one image: its layers, and how its containers run."""
-    detail = agent.connect(context).show_image(name)
-    if output == "json":
-        print_json(detail.to_dict())
-        return
-    print_facts(image_tables.image_facts(detail, time.time()))
-    if detail.layers:
-        print_heading("Layers")
-        print_table(image_tables.LAYERS, image_tables.layer_rows(detail))
+def inspect_images(
+    context: click.Context, names: Sequence[str], template: str | None, output: str
+) -> None:
+    """Everything that is known of images: their layers, and how their containers run."""
+    show_all(context, names, agent.connect(context).show_image, template, output)
 
 
 @image.command(

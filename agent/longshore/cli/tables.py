@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from longshore.cli import units
 from longshore.cli.output import Column
+from longshore.model.interest import GAP
 from longshore.model.status import (
     Change,
     ContainerStatus,
@@ -161,10 +162,13 @@ def step_rows(one: ContainerStatus) -> list[Row]:
 
 
 def change_line(change: Change) -> str:
-    return (
-        f"{units.moment(change.at)}  {change.name}  {change.previous} -> {change.state}"
-        f"  ({change.reason})"
-    )
+    """When, which, what, and why."""
+    moment = units.moment(change.at)
+    if change.kind == GAP:
+        return f"{moment}  changes are missing here: {change.reason}"
+    moved = f"{change.previous} -> {change.state}"
+    what = moved if change.kind == "state" else f"{change.kind}, {change.state}"
+    return f"{moment}  {change.name}  {what}  ({change.reason})"
 
 
 def _with_reason(name: str, why: str) -> str:

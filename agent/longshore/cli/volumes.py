@@ -9,11 +9,11 @@ import click
 
 from longshore.cli import agent, notations, units
 from longshore.cli.each import each
+from longshore.cli.inspect import format_option, show_all
 from longshore.cli.output import (
     Column,
     examples,
     output_option,
-    print_facts,
     print_json,
     print_table,
 )
@@ -86,26 +86,21 @@ def list_volumes(
 
 
 @volume.command(
-    short_help="All about one volume.",
+    "inspect",
+    short_help="All about volumes.",
     epilog=examples("longshore volume inspect data", "longshore volume inspect -o table data"),
 )
-@click.argument("name", metavar="VOLUME", shell_complete=agent.complete_volume)
+@click.argument(
+    "names", metavar="VOLUME...", nargs=-1, required=True, shell_complete=agent.complete_volume
+)
+@format_option
 @output_option("json")
 @click.pass_context
-def inspect(context: click.Context, name: str, output: str) -> None:
-    """Everything that is known of one volume."""
-    one = agent.connect(context).show_volume(name)
-    if output == "json":
-        print_json(one.to_dict())
-        return
-    facts = [
-        ("Volume", one.name),
-        ("Created", units.moment(one.created_at)),
-        ("Folder", one.path),
-        ("Used by", ", ".join(one.used_by)),
-        *(("Label", f"{key}={value}") for key, value in sorted(one.labels.items())),
-    ]
-    print_facts([(name, value) for name, value in facts if value])
+def inspect_volumes(
+    context: click.Context, names: Sequence[str], template: str | None, output: str
+) -> None:
+    """Everything that is known of volumes."""
+    show_all(context, names, agent.connect(context).show_volume, template, output)
 
 
 @volume.command(

@@ -13,7 +13,7 @@ LOG = logging.getLogger(__name__)
 #: Bytes that the files of the database have to spare: some hundred stops and deletes.
 _ROOM = 4 * 1024 * 1024
 
-_VERSION = 2
+_VERSION = 3
 _FIRST = """
 CREATE TABLE records (
     id TEXT PRIMARY KEY,
@@ -54,6 +54,27 @@ CREATE TABLE volumes (
     labels TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+#: The newest hundred entries of each container stay, whoever adds one.
+_THIRD = """
+CREATE TABLE stories (
+    container TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    at REAL NOT NULL,
+    entry TEXT NOT NULL,
+    PRIMARY KEY (container, number)
+) WITHOUT ROWID;
+CREATE TRIGGER stories_bounded AFTER INSERT ON stories BEGIN
+    DELETE FROM stories
+    WHERE container = NEW.container AND number <= NEW.number - 100;
+END;
+CREATE TABLE departed (
+    container TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    at REAL NOT NULL,
+    document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX departed_by_name ON departed (name);
+"""
 #: What containers that the older release has made hold: those that have claims, which a failed one
 #: has not. Their limits are in the record, unless that cannot be read.
 _PROMISES = """
@@ -69,7 +90,7 @@ AND records.id IN (SELECT container FROM claims);
 #: is sent again since is known by its id, verb and container.
 _FINGERPRINTS = "UPDATE requests SET fingerprint = '' WHERE verb = 'create';"
 #: Version → what makes the next one of it.
-_STEPS: Mapping[int, str] = {0: _FIRST, 1: _SECOND + _PROMISES + _FINGERPRINTS}
+_STEPS: Mapping[int, str] = {0: _FIRST, 1: _SECOND + _PROMISES + _FINGERPRINTS, 2: _THIRD}
 
 
 def make_room(database: sqlite3.Connection) -> None:

@@ -19,6 +19,7 @@ from longshore.lifecycle.ports.logs import LogFiles
 from longshore.lifecycle.pruning import Pruning
 from longshore.lifecycle.recent_logs import recent
 from longshore.lifecycle.stats import Stats
+from longshore.lifecycle.story import Stories
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.waiting import Waiting
 from longshore.model.commit import Commit
@@ -41,6 +42,7 @@ from longshore.model.status import (
     PlanStatus,
     ProcessStatus,
     PruneStatus,
+    StoryStatus,
     TransferStatus,
     VolumeStatus,
 )
@@ -69,6 +71,7 @@ class Agent:
     """
 
     containers: Containers
+    stories: Stories
     admission: Admission
     fitting: Fitting
     volumes: Volumes
@@ -135,6 +138,9 @@ class Agent:
 
     def top(self, ref: str) -> Sequence[ProcessStatus]:
         return self.usage.top(ref)
+
+    def explain(self, ref: str) -> StoryStatus:
+        return self.stories.explain(ref)
 
     def load_image(self, archive: Path) -> Sequence[ImageStatus]:
         with self.archive(archive) as opened:

@@ -22,7 +22,7 @@ from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.create import CREATE
 from longshore.lifecycle.fetches import Fetches, Waiting
 from longshore.lifecycle.pipeline import attempt, unwind
-from longshore.lifecycle.ports import Host, Journal
+from longshore.lifecycle.ports import Host, Journal, Transaction
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.slots import Slot, Slots
 from longshore.model.ending import unpausable
@@ -221,10 +221,7 @@ class Converge:
                 result.error,
                 awaited=outcomes.is_awaited(tx, following, self._clock.now()),
             )
-            if following.state is State.ABSENT:
-                tx.forget(record.id)
-            elif wanted != current:
-                tx.put(wanted)
+            _record(tx, current, following, wanted)
             if following.state is State.FAILED and not following.leftovers:
                 tx.release(record.id)
         if following.state in outcomes.SETTLED:
@@ -273,6 +270,16 @@ def _goes_on(record: Record, result: Result) -> bool:
     """Whether what is to be done for it now is something else, though it is in the same state."""
     ended_first = result.happening is Happening.ENDED and record.state is State.RESTARTING
     return ended_first or result.happening is Happening.DUE
+
+
+def _record(tx: Transaction, current: Record, following: Record, wanted: Record) -> None:
+    """One after the other, for its story to tell of both."""
+    if following.state is State.ABSENT:
+        tx.forget(current.id, following)
+        return
+    for before, now in pairwise((current, following, wanted)):
+        if now != before:
+            tx.put(now)
 
 
 def _told(before: Record, now: Record) -> tuple[str, str, str, str]:

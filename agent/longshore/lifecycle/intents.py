@@ -24,6 +24,7 @@ class Intent:
             out already.
         journalled: called when the record is there.
         noted: the journal's word for it, where that is not the verb.
+        told: what of the arguments the container's story tells.
     """
 
     verb: Verb
@@ -34,6 +35,7 @@ class Intent:
     prepare: Callable[[bool], None] = lambda again: None
     journalled: Callable[[], None] = lambda: None
     noted: str | None = None
+    told: str = ""
 
 
 def seen(tx: Transaction, request: Request, intent: Intent) -> Requested | None:
@@ -63,7 +65,9 @@ def admit(
         )
     record = intent.change(tx, before, generation)
     noted = intent.noted or intent.verb
-    tx.put(record)
+    what = f"{intent.verb} {intent.told}".rstrip()
+    by = f"{request.origin or 'somebody'}, request {request.id}, generation {generation}"
+    tx.put(record, f"{what} by {by}")
     tx.ask(
         Requested(
             request.id,

@@ -30,7 +30,7 @@ LANES: Mapping[str, tuple[str, ...]] = {
         *("create_volume", "remove_volume", "prune_containers"),
     ),
     "read": (
-        *("show", "list", "list_images", "show_image"),
+        *("show", "explain", "list", "list_images", "show_image"),
         *("list_flavors", "list_volumes", "show_volume"),
     ),
     # One reading at a time; who comes meanwhile waits for it.
@@ -38,6 +38,8 @@ LANES: Mapping[str, tuple[str, ...]] = {
     # They ask containerd and the file systems of bind sources, which may hang.
     "fits": ("fits", "plan"),
     "wait": ("wait",),
+    # Each waits up to a minute.
+    "events": ("events",),
     # It may have to look through all that a container wrote.
     "logs": ("logs",),
     "status": ("node_status",),
@@ -58,6 +60,7 @@ def sizes(workers: int) -> dict[str, int]:
         "fits": 4,
         "stats": 4,
         "wait": max(16, 4 * workers),
+        "events": 8,
         "logs": 4,
         "status": 4,
     }

@@ -24,6 +24,7 @@ from longshore.model.status import (
     PlanStatus,
     ProcessStatus,
     PruneStatus,
+    StoryStatus,
     TransferStatus,
     VolumeStatus,
 )
@@ -94,6 +95,10 @@ class Service(Protocol):
 
     def top(self, ref: str) -> Sequence[ProcessStatus]:
         """Its processes, by pid. Raises Conflict when it does not run."""
+
+    def explain(self, ref: str) -> StoryStatus:
+        """How it came to be as it is, and what comes next; also of one that is gone, for as long as
+        that is kept."""
 
     def load_image(self, archive: Path) -> Sequence[ImageStatus]:
         """From an archive beneath one of the node's archive roots."""
@@ -168,10 +173,11 @@ class Service(Protocol):
         """Asks no neighbour, so that a stuck one cannot hold it up."""
 
     def changes(self, after: int, timeout: float) -> Sequence[Change]:
-        """Changes with `seq` above `after`; waits up to `timeout` seconds for the first."""
+        """Changes with `seq` above `after` (0: all since the agent's start); waits up to `timeout`
+        seconds for the first. Where some are missing a `gap` comes first, which says why."""
 
     def last_change(self) -> int:
-        """`seq` of the newest change, 0 if there was none since the agent's start."""
+        """`seq` of the newest change, or what those after the agent's start are above."""
 
     def logs(
         self,

@@ -60,7 +60,11 @@ class Signals:
             return present.but(generation=generation)
 
         arguments = {"signal": number, "ref": ref}
-        intent = Intent(Verb.KILL, id, arguments, change, goal_of(Verb.KILL), noted=SIGNAL)
+        intent = Intent(
+            *(Verb.KILL, id, arguments, change, goal_of(Verb.KILL)),
+            noted=SIGNAL,
+            told=f"({_name(number)})",
+        )
         with self.journal.transaction(durable=True) as tx:
             asked = seen(tx, request, intent)
             if asked is not None and asked.outcome is not None:

@@ -95,6 +95,10 @@ class Sweep:
         """Asks for a pass at once: what is wrong with the node may be something else now."""
         self._wake.set()
 
+    def next(self) -> float | None:
+        """Unix seconds at which everything is looked at again, if nobody asks for it before."""
+        return None if self.last.at is None else self.last.at + self._pace.interval
+
     def run(self) -> ConvergeStatus:
         """One pass. What a neighbour cannot do now is a finding, and left to the next pass."""
         began = self._clock.timer()
@@ -204,6 +208,7 @@ class Sweep:
         before = self._clock.now() - self._pace.retention
         with self._journal.transaction(durable=False) as tx:
             tx.prune_requests(before)
+            tx.prune_stories(before)
         for record in self._journal.list():
             if record.state is State.FAILED and record.desired_at < before and not record.leftovers:
                 with self._journal.transaction(durable=False) as tx:

@@ -6,20 +6,19 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from uuid import uuid4
 
 from longshore.local import convert
+from longshore.local.answers import container_of, intent_of
 from longshore.local.calls import Calls
 from longshore.local.image_client import ImageVerbs, credential_of, message
 from longshore.local.stats_client import StatsVerbs
-from longshore.local.statuses import container as _container
+from longshore.local.story_client import StoryVerbs
 from longshore.local.upkeep_client import UpkeepVerbs
 from longshore.local.volume_client import VolumeVerbs
 from longshore.model import spec as specs
 from longshore.model.injected import REVEAL
 from longshore.model.spec import ContainerSpec
 from longshore.model.status import (
-    Change,
     ContainerStatus,
     FitsStatus,
     FlavorStatus,
@@ -30,7 +29,13 @@ from longshore.model.transfer import Credential
 from longshore.pb.longshore.v1 import agent_pb2
 
 
-class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
+class LocalClient(
+    ImageVerbs,
+    VolumeVerbs,
+    StatsVerbs,
+    StoryVerbs,
+    UpkeepVerbs,
+):
     """Speaks to the agent at `socket`. Each call ends within `timeout` seconds.
 
     A verb that changes something makes a request id (unless given one) and asks again under it
@@ -77,12 +82,12 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
         wanted = spec if isinstance(spec, ContainerSpec) else specs.parse(spec)
         request = message(
             agent_pb2.CreateRequest,
-            intent=_intent(request_id, generation, wait),
+            intent=intent_of(request_id, generation, wait),
             spec=_spec(wanted),
             start=start,
             credential=credential_of(credential),
         )
-        return _container(
+        return container_of(
             self._calls.change("Create", f"create {wanted.name}", request, self._by())
         )
 
@@ -95,9 +100,9 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
         generation: int | None = None,
     ) -> ContainerStatus:
         request = message(
-            agent_pb2.StartRequest, intent=_intent(request_id, generation, wait), ref=ref
+            agent_pb2.StartRequest, intent=intent_of(request_id, generation, wait), ref=ref
         )
-        return _container(self._calls.change("Start", f"start {ref}", request, self._by()))
+        return container_of(self._calls.change("Start", f"start {ref}", request, self._by()))
 
     def stop(
         self,
@@ -115,11 +120,11 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
             patience = grace or 0
         request = message(
             agent_pb2.StopRequest,
-            intent=_intent(request_id, generation, wait),
+            intent=intent_of(request_id, generation, wait),
             ref=ref,
             grace=grace,
         )
-        return _container(self._calls.change("Stop", f"stop {ref}", request, self._by(patience)))
+        return container_of(self._calls.change("Stop", f"stop {ref}", request, self._by(patience)))
 
     def delete(
         self,
@@ -133,15 +138,15 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
         """Its last status. `force`: also while it runs."""
         request = message(
             agent_pb2.DeleteRequest,
-            intent=_intent(request_id, generation, wait),
+            intent=intent_of(request_id, generation, wait),
             ref=ref,
             force=force,
         )
-        return _container(self._calls.change("Delete", f"delete {ref}", request, self._by()))
+        return container_of(self._calls.change("Delete", f"delete {ref}", request, self._by()))
 
     def show(self, ref: str) -> ContainerStatus:
         request = message(agent_pb2.ShowRequest, ref=ref)
-        return _container(self._calls.ask("Show", f"show {ref}", request, self._by()))
+        return container_of(self._calls.ask("Show", f"show {ref}", request, self._by()))
 
     def fits(self, spec: ContainerSpec | Mapping[str, Any]) -> FitsStatus:
         """Whether the node would take it now, and if not why, and what it has too little of."""
@@ -160,15 +165,6 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
         request = agent_pb2.NodeStatusRequest()
         reply = self._calls.ask("NodeStatus", "show the node", request, self._by())
         return NodeStatus.model_validate(convert.to_dict(reply))
-
-    def watch(self, after: int | None = None) -> Generator[Change, None, None]:
-        """Changes above `after` (None: from now on) until the caller closes the iterator.
-
-        Has subscribed when it returns: nothing that happens after is missed.
-        """
-        request = message(agent_pb2.WatchRequest, after=after)
-        stream = self._calls.stream("Watch", "watch", request, self._by())
-        return (Change.model_validate(convert.to_dict(one)) for one in stream)
 
     def logs(
         self,
@@ -201,12 +197,6 @@ class LocalClient(ImageVerbs, VolumeVerbs, StatsVerbs, UpkeepVerbs):
         )
         chunks = self._calls.stream("Logs", f"read the log of {ref}", request, self._by())
         return (LogChunk(one.stream, one.data, one.at, one.offset) for one in chunks)
-
-
-def _intent(request_id: str | None, generation: int | None, wait: str | None) -> Any:
-    return message(
-        agent_pb2.Intent, request_id=request_id or str(uuid4()), generation=generation, wait=wait
-    )
 
 
 def _spec(wanted: ContainerSpec) -> Any:

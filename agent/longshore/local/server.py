@@ -21,6 +21,7 @@ from longshore.local.image_service import ImageService
 from longshore.local.peers import Peers
 from longshore.local.service import STREAMS, AgentService
 from longshore.local.stats_service import StatsService
+from longshore.local.story_service import StoryService
 from longshore.local.upkeep_service import UpkeepService
 from longshore.local.volume_service import VolumeService
 from longshore.pb.longshore.v1 import agent_pb2, agent_pb2_grpc
@@ -101,13 +102,16 @@ class LocalServer:
     def _methods(self, door: Door) -> agent_pb2_grpc.AgentServicer:
         """Each rpc of agent.proto by its name, as the generated code looks them up; what nobody
         serves answers UNIMPLEMENTED."""
-        containers = AgentService(self._service, door, self._max_message)
-        images = ImageService(self._service, door, self._max_image)
-        volumes = VolumeService(self._service, door)
-        stats = StatsService(self._service, door)
-        upkeep = UpkeepService(self._service, door)
+        parts = (
+            AgentService(self._service, door, self._max_message),
+            ImageService(self._service, door, self._max_image),
+            VolumeService(self._service, door),
+            StatsService(self._service, door),
+            StoryService(self._service, door),
+            UpkeepService(self._service, door),
+        )
         servicer = agent_pb2_grpc.AgentServicer()
-        for part in (containers, images, volumes, stats, upkeep):
+        for part in parts:
             vars(servicer).update(part.methods())
         return servicer
 

@@ -29,7 +29,6 @@ from longshore.pb.longshore.v1 import agent_pb2
 LOG = logging.getLogger(__name__)
 #: Lane of what follows something; its size is an option.
 STREAMS = "stream"
-_WATCH_WAIT = 0.5
 #: As the spec's stop_grace.
 _GRACE_MAX = 86400.0
 
@@ -57,7 +56,6 @@ class AgentService:
             "Fits": self.fits,
             "ListFlavors": self.list_flavors,
             "NodeStatus": self.node_status,
-            "Watch": self.watch,
             "Logs": self.logs,
         }
 
@@ -129,15 +127,6 @@ class AgentService:
         del request
         with self._door.serving(context, "node_status", "show the node"):
             return convert.fill(agent_pb2.NodeState(), self._service.node_status().to_dict())
-
-    def watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        with self._door.serving(context, "watch", lane=STREAMS):
-            seen = request.after if request.HasField("after") else self._service.last_change()
-            context.send_initial_metadata((BEGUN,))
-            while context.is_active() and not self._door.leaving.is_set():
-                for change in self._service.changes(seen, _WATCH_WAIT):
-                    yield convert.fill(agent_pb2.Change(), change.to_dict())
-                    seen = change.seq
 
     def logs(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         what = "read the log"

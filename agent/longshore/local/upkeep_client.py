@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from longshore.errors import ContainerNotFound, DeadlineExceeded, Interrupted, InvalidRequest
 from longshore.local import convert
+from longshore.local.answers import container_of
 from longshore.local.calls import Calls
 from longshore.local.image_client import message
-from longshore.local.statuses import container
 from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.status import ContainerStatus, PlanStatus, PruneStatus
 from longshore.pb.longshore.v1 import agent_pb2
@@ -42,7 +42,7 @@ class UpkeepVerbs:
         given = {name: one for name, one in vars(filter).items() if one not in ((), None)}
         request = message(agent_pb2.ListRequest, **given)
         reply = self._calls.ask("List", "list", request, self._by())
-        return [container(one) for one in reply.containers]
+        return [container_of(one) for one in reply.containers]
 
     def wait(
         self: _Client, ref: str, condition: str = "not-running", timeout: float | None = None
@@ -65,7 +65,7 @@ class UpkeepVerbs:
             request = message(agent_pb2.WaitRequest, ref=was.id, condition=condition, timeout=left)
             by = time.monotonic() + left + _MARGIN
             try:
-                return container(self._calls.once("Wait", f"wait for {ref}", request, by))
+                return container_of(self._calls.once("Wait", f"wait for {ref}", request, by))
             except DeadlineExceeded as error:
                 # Said by the agent, unless it went away.
                 if end is not None and ("condition" in error.details or time.monotonic() > end):

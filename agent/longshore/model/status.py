@@ -303,10 +303,12 @@ class NodeStatus(Value):
 
 
 class Change(Value):
-    """One change of one container's state. `seq` counts up from 1 since the agent's start.
+    """One change of one container's state. `seq` counts up, and goes on higher after a new start
+    of the agent.
 
     `kind`: `state`; or what else changed while that stayed: `health`, `renamed`, `signalled` or
-    `limits`. `exit_code`: of the process that has ended; None: there was none, or nobody saw how.
+    `limits`; or `gap`, of no container: changes before it are missing, and the reason says why.
+    `exit_code`: of the process that has ended; None: there was none, or nobody saw how.
     """
 
     seq: int
@@ -361,3 +363,10 @@ class StoryStatus(Value):
     entries: tuple[StoryEntry, ...] = ()
     next: str = ""
     next_at: float | None = None
+
+
+class EventsStatus(Value):
+    """Changes of the node's containers, oldest first; `last`: the number to ask for more with."""
+
+    changes: tuple[Change, ...] = ()
+    last: int = 0

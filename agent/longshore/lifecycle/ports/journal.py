@@ -10,6 +10,7 @@ from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.record import Record
 from longshore.model.requested import Requested
 from longshore.model.running import Running
+from longshore.model.story import Told
 from longshore.model.volume import Volume
 
 
@@ -21,10 +22,13 @@ class Transaction(Protocol):
     def find(self, ref: str) -> str:
         """As `Journal.find`."""
 
-    def put(self, record: Record) -> None: ...
+    def put(self, record: Record, asked: str = "") -> None:
+        """Adds to its story what is different now. `asked`: the verb that it is written for, and by
+        whom."""
 
-    def forget(self, id: str) -> None:
-        """Removes the record and its claims; what was asked about it stays."""
+    def forget(self, id: str, last: Record | None = None) -> None:
+        """Removes the record and its claims; what was asked about it stays, and its story. `last`:
+        how it was last, for those who ask what became of it."""
 
     def claims(self, kind: str) -> Mapping[str, str]:
         """Key → the container that holds it."""
@@ -74,6 +78,9 @@ class Transaction(Protocol):
         """Forgets requests asked before that time, but for open ones whose container is there;
         returns how many."""
 
+    def prune_stories(self, before: float) -> None:
+        """Forgets those of containers that were gone before that time."""
+
 
 class Journal(Protocol):
     def transaction(self, *, durable: bool) -> AbstractContextManager[Transaction]:
@@ -93,6 +100,9 @@ class Journal(Protocol):
         """The id that a name, an id, or the beginning of one means. Raises ContainerNotFound."""
 
     def requested(self, id: str) -> Requested | None: ...
+
+    def story(self, ref: str) -> Told:
+        """Of one that `find` finds, or else that is gone. Raises ContainerNotFound."""
 
     def promised(self, resource: str) -> float:
         """How much of it all containers together hold."""

@@ -1,17 +1,26 @@
-"""What the agent answers with, from the wire."""
+"""What requests of our clients carry, and what their answers become."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import Any
+from uuid import uuid4
 
 from longshore.errors import InvalidSpec
 from longshore.local import convert
+from longshore.local.image_client import message
 from longshore.model import spec as specs
 from longshore.model.status import ContainerStatus
+from longshore.pb.longshore.v1 import agent_pb2
 
 
-def container(message: Any) -> ContainerStatus:
+def intent_of(request_id: str | None, generation: int | None, wait: str | None) -> Any:
+    return message(
+        agent_pb2.Intent, request_id=request_id or str(uuid4()), generation=generation, wait=wait
+    )
+
+
+def container_of(message: Any) -> ContainerStatus:
     value = convert.to_dict(message)
     # As the agent has it: with every field, not only those that are worth sending. What a newer
     # agent accepts beyond this is shown as it came.
