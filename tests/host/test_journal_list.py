@@ -54,7 +54,7 @@ def names(journal: Journal, filter: Filter) -> list[str]:
 
 def test_only_the_answer_is_read(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    real = module._record
+    real = module.record_of
 
     def counted(id: str, document: str) -> Record:
         read.append(id)
