@@ -37,6 +37,7 @@ from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.collection import Collection, Watermarks
 from longshore.lifecycle.containers import Containers
 from longshore.lifecycle.converge import Converge
+from longshore.lifecycle.copying import Copying
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.holds import Holds
@@ -204,6 +205,7 @@ class Daemon:
             pruning=Pruning(journal, containers, CLOCK.now),
             planning=Planning(journal, admission, CLOCK.now),
             archive=archives.opened,
+            copying=Copying(there.host, journal, converge, there.copies, CLOCK.now),
         )
 
         def reconnected() -> None:

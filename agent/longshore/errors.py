@@ -9,7 +9,8 @@
     │   ├── ContainerNotFound
     │   ├── ImageNotFound
     │   ├── VolumeNotFound
-    │   └── SecretNotFound      the node has no such secret, or has it no more
+    │   ├── SecretNotFound      the node has no such secret, or has it no more
+    │   └── PathNotFound        the container has no such file
     ├── Conflict              it clashes with what is here now
     │   ├── ContainerExists
     │   ├── NameInUse
@@ -146,6 +147,10 @@ class VolumeNotFound(NotFound):
 
 class SecretNotFound(NotFound):
     code = "secret_not_found"
+
+
+class PathNotFound(NotFound):
+    code = "path_not_found"
 
 
 class Conflict(LongshoreError):

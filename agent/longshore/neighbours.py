@@ -21,6 +21,7 @@ from longshore.host.containerd import introspect
 from longshore.host.containerd import node as oci_node
 from longshore.host.containerd.asked import Asked, look_up
 from longshore.host.containerd.client import Client
+from longshore.host.containerd.differing import Differing
 from longshore.host.containerd.images import Images
 from longshore.host.containerd.leases import abandon_loads
 from longshore.host.containerd.oci import check_capabilities, oci_spec
@@ -31,6 +32,7 @@ from longshore.host.containerd.records import ContainerRecords
 from longshore.host.containerd.runtime import FASTEST_FIRST, choose_runtime, systemd_is_init
 from longshore.host.containerd.snapshots import Rootfs
 from longshore.host.containerd.tasks import Tasks
+from longshore.host.copies import Copies
 from longshore.host.data import Data
 from longshore.host.disks import Disks
 from longshore.host.files import Files
@@ -47,6 +49,7 @@ from longshore.host.secrets import Secrets
 from longshore.host.sources import Source, Sources
 from longshore.host.stats import Usage
 from longshore.host.userns import UserNamespaces
+from longshore.host.views import Views
 from longshore.host.volumes import Volumes
 from longshore.lifecycle.node import Identity
 from longshore.lifecycle.ports import Host, ImageSources
@@ -75,6 +78,7 @@ class Neighbourhood:
 
     host: Host
     meters: Meters
+    copies: Copies
     network: NetworkConfig
     identity: Identity
     apply: Callable[[Settings], None]
@@ -176,6 +180,10 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
             spec, names, image, user, layout, node, ids, asked(spec, names)
         ),
     )
+    copies = Copies(
+        Views(layout, rootfs, volumes, lambda names: host.tasks.get(names).pid),
+        Differing(client, rootfs, snapshotter.name, snapshotter.root),
+    )
     ceiling = Ceiling(facts.cpus, frozenset({net.name}))
 
     by_limits = capacity.stock(
@@ -198,6 +206,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
     return Neighbourhood(
         host,
         Meters(Usage(Path(config.cgroup.root)), Processes(cgroups.processes), rootfs),
+        copies,
         net,
         Identity(
             name=config.node_name,

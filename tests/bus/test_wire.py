@@ -10,6 +10,7 @@ import pytest
 
 from longshore.bus import wire
 from longshore.errors import InvalidRequest, InvalidSpec, MessageTooLarge
+from longshore.model import copy_messages as copies
 from longshore.model import image_messages as asks
 from longshore.model import log_messages as logs
 from longshore.model import stats_messages as stats
@@ -60,6 +61,13 @@ def test_words_to_wait_for(
 
 REF = {**INTENT, "ref": "web"}
 BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
+    (copies.CopyOut, {"ref": "a", "path": "b"}, ["path"]),
+    (
+        copies.CopyIn,
+        {"request_id": "x", "ref": "a", "path": "/", "tar": "*"},
+        ["request_id", "tar"],
+    ),
+    (copies.Diff, {"ref": "a", "path": "/"}, ["path"]),
     (stats.Stats, {"refs": ["web", "", 7]}, ["refs[1]", "refs[2]"]),
     (stats.Stats, {"refs": "web"}, ["refs"]),
     (stats.Top, {}, ["ref"]),

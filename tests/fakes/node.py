@@ -41,7 +41,6 @@ BUSYBOX = ImageStatus(
 class FakeNode(FakeService):
     """`output` is what a container has written, by its id; `archives` what was loaded."""
 
-    spool: Path = Path("/nonexistent")
     specs: dict[str, ContainerSpec] = field(default_factory=dict)
     output: dict[str, list[LogChunk]] = field(default_factory=dict)
     archives: list[tuple[Path, int]] = field(default_factory=list)
@@ -90,10 +89,6 @@ class FakeNode(FakeService):
         self.archives.append((archive, archive.stat().st_size))
         self._arrive("load_image")
         return [BUSYBOX.model_copy(update={"size": archive.stat().st_size})]
-
-    @property
-    def spool_dir(self) -> Path:
-        return self.spool
 
     def list_images(self) -> Sequence[ImageStatus]:
         self._arrive("list_images")

@@ -25,6 +25,7 @@ from longshore.model.status import (
     Change,
     ContainerStats,
     ContainerStatus,
+    Difference,
     ErrorStatus,
     FieldChange,
     FitsStatus,
@@ -36,6 +37,7 @@ from longshore.model.status import (
     LogLine,
     LogsStatus,
     NodeStatus,
+    PathStatus,
     PlanStatus,
     ProcessStatus,
     PruneStatus,
@@ -118,6 +120,12 @@ PLAN = PlanStatus(
     error=UNFIT.error,
 )
 _SPEC = {"id": "6f1c7a54-2f51-4bb8-8e7f-0d6a0e0f0001", "name": "told", "image": "busybox:latest"}
+FILE = PathStatus(name="app.conf", size=2**40, mode=0o100644, modified_at=1.5)
+DIFFERENCES = (
+    Difference(path="/etc", kind="changed"),
+    Difference(path="/etc/app.conf", kind="added"),
+    Difference(path="/etc/motd", kind="deleted"),
+)
 PRUNED = PruneStatus(images=("web:0",), bytes=2**40)
 
 
@@ -162,7 +170,8 @@ class FakeService:
 
     `absent`: images that a create or start would have to wait for. `given`: arguments of the verbs
     that concern images, volumes and many containers, in order; `filters` those of lists. `left`:
-    waits whose callers left. `transfers`: pulls and pushes whose callers are still there.
+    waits whose callers left. `transfers`: pulls, pushes and copies whose callers are still there.
+    `tars`: what is copied out, and what was copied in.
     """
 
     gates: dict[str, threading.Event] = field(default_factory=dict)
@@ -179,6 +188,8 @@ class FakeService:
     filters: list[Filter] = field(default_factory=list)
     left: int = 0
     news: list[Change] = field(default_factory=list)
+    tars: list[bytes] = field(default_factory=list)
+    spool: Path = Path("/nonexistent")
     transfers: int = 0
     most: int = 0
     _outcomes: dict[str, ContainerStatus] = field(default_factory=dict)
@@ -275,7 +286,7 @@ class FakeService:
 
     @property
     def spool_dir(self) -> Path:
-        return Path("/nonexistent")
+        return self.spool
 
     def list_images(self) -> Sequence[ImageStatus]:
         self._arrive("list_images")
@@ -317,6 +328,30 @@ class FakeService:
 
     def commit(self, ref: str, name: str, change: Commit) -> ImageStatus:
         return self._answer(IMAGE, "commit", ref, name, change)
+
+    def copy_out(
+        self, ref: str, path: str, *, follow_link: bool = False
+    ) -> tuple[PathStatus, Generator[bytes, None, None]]:
+        status = self._answer(FILE, "copy_out", ref, path, follow_link)
+
+        def pieces() -> Generator[bytes, None, None]:
+            self.transfers += 1
+            try:
+                yield from self.tars
+            finally:
+                self.transfers -= 1
+
+        return status, pieces()
+
+    def copy_in(
+        self, request_id: str, ref: str, path: str, tar: Path, *, archive: bool, replace: bool
+    ) -> int:
+        self.volume_requests.append(request_id)
+        self.tars.append(tar.read_bytes())
+        return self._answer(3, "copy_in", ref, path, archive, replace)
+
+    def diff(self, ref: str) -> Sequence[Difference]:
+        return self._answer(DIFFERENCES, "diff", ref)
 
     def fits(self, spec: ContainerSpec) -> FitsStatus:
         return self._answer(UNFIT if spec.image in self.absent else FIT, "fits", spec)

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from longshore.errors import ContainerNotFound
-from longshore.host import journal as module
 from longshore.host.journal import Journal
+from longshore.host.journal_transaction import record_of
 from longshore.model.filters import Filter
 from longshore.model.record import Record
 from longshore.model.spec import parse
@@ -54,13 +54,13 @@ def names(journal: Journal, filter: Filter) -> list[str]:
 
 def test_only_the_answer_is_read(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    real = module.record_of
+    real = record_of
 
     def counted(id: str, document: str) -> Record:
         read.append(id)
         return real(id, document)
 
-    monkeypatch.setattr(module, "record_of", counted)
+    monkeypatch.setattr("longshore.host.journal.record_of", counted)
     assert names(journal, Filter(names=("^c123$",))) == ["c123"]
     assert names(journal, Filter(sort="-created", limit=2)) == ["c499", "c498"]
     assert len(read) == 3

@@ -31,6 +31,7 @@ from uuid import uuid4
 from oslo_config import cfg
 
 from longshore.bus.asking import Asking
+from longshore.bus.copy_client import CopyVerbs
 from longshore.bus.image_client import ImageVerbs, all_of, credential_of, one_of
 from longshore.bus.log_client import LogVerbs
 from longshore.bus.stats_client import StatsVerbs
@@ -49,6 +50,7 @@ _RABBIT = {"kombu_reconnect_delay": 0.1, "rabbit_interval_max": 3}
 
 
 class ComputeClient(
+    CopyVerbs,
     ImageVerbs,
     LogVerbs,
     StatsVerbs,

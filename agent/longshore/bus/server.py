@@ -13,6 +13,7 @@ from oslo_config import cfg
 from oslo_service import backend
 
 from longshore.bus.backoff import delays
+from longshore.bus.copy_verbs import Copies
 from longshore.bus.dispatch import BoundedServer
 from longshore.bus.endpoint import Door
 from longshore.bus.image_verbs import Images
@@ -74,6 +75,7 @@ class BusServer:
         door = Door(service, lanes.Lanes(sizes), max_message, self._stopping)
         self._endpoints = [
             Containers(door),
+            Copies(door),
             Images(door),
             Logs(door),
             Stats(door),

@@ -19,7 +19,10 @@ _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
+_RESOLVE_IN_ROOT = 0x10
+_CLONE_NEWNS = 0x00020000
 _MOUNT_ATTR_RDONLY = 1
 _MOUNT_ATTR_IDMAP = 1 << 20
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
@@ -61,6 +64,32 @@ def open_beneath(folder: int, path: Path, *, follow: bool = True) -> int:
     return _syscall(
         _SYS_OPENAT2, folder, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how), path=path
     )
+
+
+def open_in_root(root: int, path: str, *, follow: bool = True) -> int:
+    """An O_PATH descriptor of what a process whose root is `root` sees at `path`.
+
+    Symbolic links lead no further than that root, and those of /proc nowhere. A link at the end is
+    followed, or without `follow` opened itself.
+
+    Raises:
+        OSError: ELOOP for a link of /proc; EAGAIN where the path changed meanwhile.
+    """
+    flags = os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    how = _OpenHow(flags, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    size = ctypes.sizeof(how)
+    # An empty path would be an error, and a container's path is absolute.
+    return _syscall(
+        _SYS_OPENAT2, root, os.fsencode(f"/{path}"), ctypes.byref(how), size, path=Path(path)
+    )
+
+
+def leave_mounts() -> None:
+    """Gives the calling thread mounts of its own, which hear of the node's, and the node's not of
+    them. They are gone with the thread and the last that holds them."""
+    if _LIBC.unshare(_CLONE_NEWNS) != 0:
+        raise _error(None)
+    set_tree(Path("/"), Propagation.SLAVE)
 
 
 def rename_new(folder: int, old: str, new: str) -> None:
@@ -106,6 +135,18 @@ def idmap_tree(tree: int, userns: int) -> None:
 def attach_tree(tree: int, target: Path) -> None:
     """Mounts a detached tree on `target`."""
     _syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def attach_tree_to(tree: int, target: int) -> None:
+    """Mounts a detached tree on what `target` (O_PATH) is."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    _syscall(_SYS_MOVE_MOUNT, tree, b"", target, b"", flags)
+
+
+def overlay(target: Path, options: str) -> None:
+    """Mounts an overlayfs by its options; relative folders in them are the thread's own."""
+    if _LIBC.mount(b"overlay", os.fsencode(target), b"overlay", 0, os.fsencode(options)) != 0:
+        raise _error(target)
 
 
 def bind_file(source: Path, target: Path) -> None:

@@ -150,6 +150,18 @@ class Volumes:
                 _remove_target(point, is_folder=is_folder)
             folder.rmdir()
 
+    def seen(self, index: int, mount: Bind | NamedVolume | Borrowed) -> tuple[int, bool]:
+        """A mount of the source, attached nowhere, as a container that has no user namespace would
+        get it, and whether it is a folder; nothing is made. May hang: for a thread that may.
+
+        Raises:
+            PolicyForbids, InvalidSpec, OSError: it is not allowed, or not there.
+        """
+        if isinstance(mount, Bind):
+            mount = mount.model_copy(update={"create": None, "propagation": "rprivate"})
+        tree = self._tree(index, mount, None, lambda: True)
+        return tree.fd, tree.is_folder
+
     def flags(self, names: Names) -> Mapping[int, Sequence[str]]:
         """Of the volumes that are mounted now, by number: those of nosuid, nodev and noexec that
         their sources have."""

@@ -11,6 +11,7 @@ from typing import Any
 from longshore.lifecycle.admission import Admission
 from longshore.lifecycle.changes import Changes
 from longshore.lifecycle.containers import Containers
+from longshore.lifecycle.copying import Copying
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.node import Node
@@ -32,6 +33,7 @@ from longshore.model.status import (
     Change,
     ContainerStats,
     ContainerStatus,
+    Difference,
     FitsStatus,
     FlavorStatus,
     ImageDetail,
@@ -39,6 +41,7 @@ from longshore.model.status import (
     LogChunk,
     LogsStatus,
     NodeStatus,
+    PathStatus,
     PlanStatus,
     ProcessStatus,
     PruneStatus,
@@ -85,6 +88,7 @@ class Agent:
     pruning: Pruning
     planning: Planning
     archive: Callable[[Path], AbstractContextManager[Path]]
+    copying: Copying
 
     def create(
         self,
@@ -185,6 +189,19 @@ class Agent:
 
     def commit(self, ref: str, name: str, change: Commit) -> ImageStatus:
         return self.images.commit(ref, name, change)
+
+    def copy_out(
+        self, ref: str, path: str, *, follow_link: bool = False
+    ) -> tuple[PathStatus, Generator[bytes, None, None]]:
+        return self.copying.copy_out(ref, path, follow_link=follow_link)
+
+    def copy_in(
+        self, request_id: str, ref: str, path: str, tar: Path, *, archive: bool, replace: bool
+    ) -> int:
+        return self.copying.copy_in(request_id, ref, path, tar, archive=archive, replace=replace)
+
+    def diff(self, ref: str) -> Sequence[Difference]:
+        return self.copying.diff(ref)
 
     def create_volume(
         self, name: str, labels: Mapping[str, str], *, request_id: str

@@ -14,6 +14,7 @@ from longshore.model.status import (
     Change,
     ContainerStats,
     ContainerStatus,
+    Difference,
     FitsStatus,
     FlavorStatus,
     ImageDetail,
@@ -21,6 +22,7 @@ from longshore.model.status import (
     LogChunk,
     LogsStatus,
     NodeStatus,
+    PathStatus,
     PlanStatus,
     ProcessStatus,
     PruneStatus,
@@ -148,6 +150,23 @@ class Service(Protocol):
 
     def commit(self, ref: str, name: str, change: Commit) -> ImageStatus:
         """A new image from a container's files."""
+
+    def copy_out(
+        self, ref: str, path: str, *, follow_link: bool = False
+    ) -> tuple[PathStatus, Generator[bytes, None, None]]:
+        """What `path` in the container is, and a tar of it, whose names begin with its last part.
+        It need not run. Close the generator. Raises PathNotFound."""
+
+    def copy_in(
+        self, request_id: str, ref: str, path: str, tar: Path, *, archive: bool, replace: bool
+    ) -> int:
+        """Unpacks a tar, a file in `spool_dir`, in folder `path` of the container; all of it or, if
+        the tar is refused, nothing. Returns how many entries it had. `archive`: with the owners
+        that it names. `replace`: a folder may take a file's place, and the reverse. Raises
+        PathNotFound, Conflict, Exhausted."""
+
+    def diff(self, ref: str) -> Sequence[Difference]:
+        """What of its files differs from its image's, by path."""
 
     def fits(self, spec: ContainerSpec) -> FitsStatus:
         """Whether a create of it would be admitted now; makes and claims nothing."""

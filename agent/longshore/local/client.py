@@ -10,6 +10,7 @@ from typing import Any
 from longshore.local import convert
 from longshore.local.answers import container_of, intent_of
 from longshore.local.calls import Calls
+from longshore.local.copy_client import CopyVerbs
 from longshore.local.image_client import ImageVerbs, credential_of, message
 from longshore.local.stats_client import StatsVerbs
 from longshore.local.story_client import StoryVerbs
@@ -30,11 +31,12 @@ from longshore.pb.longshore.v1 import agent_pb2
 
 
 class LocalClient(
+    CopyVerbs,
     ImageVerbs,
-    VolumeVerbs,
     StatsVerbs,
     StoryVerbs,
     UpkeepVerbs,
+    VolumeVerbs,
 ):
     """Speaks to the agent at `socket`. Each call ends within `timeout` seconds.
 

@@ -15,6 +15,7 @@ from longshore.errors import HostFailed
 from longshore.lifecycle import lanes
 from longshore.lifecycle.service import Service
 from longshore.local import sockets
+from longshore.local.copy_service import CopyService
 from longshore.local.door import Door
 from longshore.local.health import WATCHERS, Health
 from longshore.local.image_service import ImageService
@@ -50,7 +51,7 @@ class LocalServer:
             image, have places of their own.
         streams: watches and logs at a time.
         max_message: bytes of a create message.
-        max_image: bytes of an image archive.
+        max_image: bytes of an image archive, or of a tar of files.
         grace: seconds that calls at work get when the server stops.
     """
 
@@ -104,6 +105,7 @@ class LocalServer:
         serves answers UNIMPLEMENTED."""
         parts = (
             AgentService(self._service, door, self._max_message),
+            CopyService(self._service, door, self._max_image),
             ImageService(self._service, door, self._max_image),
             VolumeService(self._service, door),
             StatsService(self._service, door),

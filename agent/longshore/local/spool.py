@@ -1,4 +1,4 @@
-"""Image archives that come and go in pieces.
+"""Archives, of images or files, that come and go in pieces.
 
 One that arrives is kept in a file without a name for as long as needed. Nobody has to take it
 away: it goes with its last descriptor, so also when the agent is killed.
@@ -19,13 +19,19 @@ from longshore.pb.longshore.v1 import agent_pb2
 
 #: Most of an archive that one message holds; small beside what grpc takes off the wire.
 CHUNK = 1024 * 1024
+_LOAD = "load the image"
 
 
 @contextmanager
-def spooled(chunks: Iterable[bytes], folder: Path, max_size: int) -> Iterator[Path]:
+def spooled(
+    chunks: Iterable[bytes], folder: Path, max_size: int, what: str = _LOAD
+) -> Iterator[Path]:
     """Writes `chunks` to a new file in `folder`; it is gone when the block ends, however it ends.
 
     The path is one through this process's descriptor, for this process only.
+
+    Args:
+        what: completes 'cannot …'.
 
     Raises:
         MessageTooLarge: more than `max_size` bytes.
@@ -33,7 +39,7 @@ def spooled(chunks: Iterable[bytes], folder: Path, max_size: int) -> Iterator[Pa
         HostFailed: it cannot be written.
     """
     with ExitStack() as stack:
-        with _writing(folder):
+        with _writing(folder, what):
             folder.mkdir(parents=True, exist_ok=True)
             # O_TMPFILE, and where the file system has none a name that is removed at once.
             file = stack.enter_context(tempfile.TemporaryFile(dir=folder))
@@ -42,13 +48,13 @@ def spooled(chunks: Iterable[bytes], folder: Path, max_size: int) -> Iterator[Pa
             size += len(chunk)
             if size > max_size:
                 raise MessageTooLarge(
-                    f"cannot load the image: the archive is above {max_size} bytes",
+                    f"cannot {what}: the archive is above {max_size} bytes",
                     hint="the agent's configuration sets the limit",
                     details={"max_size": max_size},
                 )
-            with _writing(folder):
+            with _writing(folder, what):
                 file.write(chunk)
-        with _writing(folder):
+        with _writing(folder, what):
             file.flush()
         yield Path(f"/proc/self/fd/{file.fileno()}")
 
@@ -84,8 +90,8 @@ def chunks(archive: Iterable[bytes]) -> Generator[Any, None, None]:
         yield agent_pb2.ImageChunk(size=size)
 
 
-def whole(messages: Iterable[Any]) -> Iterator[bytes]:
-    """The data of ImageChunk messages.
+def whole(messages: Iterable[Any], what: str = _LOAD) -> Iterator[bytes]:
+    """The data of ImageChunk messages, or CopyInChunk ones. `what` completes 'cannot …'.
 
     grpc ends the stream of a caller who left just as it ends a finished one, so only the size in
     the last message tells that nothing is missing.
@@ -100,19 +106,19 @@ def whole(messages: Iterable[Any]) -> Iterator[bytes]:
         yield message.data
     if size != received:
         raise InvalidRequest(
-            f"cannot load the image: it broke off after {received} bytes",
+            f"cannot {what}: it broke off after {received} bytes",
             field="size",
             hint="the last message gives the size of the whole archive",
         )
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _writing(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         cls = Exhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else HostFailed
         raise cls(
-            f"cannot load the image: cannot write in {folder}: {error.strerror}",
+            f"cannot {what}: cannot write in {folder}: {error.strerror}",
             object=str(folder),
         ) from error

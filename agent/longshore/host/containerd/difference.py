@@ -92,6 +92,11 @@ def _spec(client: Client, names: Names) -> Mapping[str, Any]:
     return spec
 
 
+def targets(client: Client, names: Names) -> list[str]:
+    """Where the container has mounts, as its own record has it."""
+    return _targets(_spec(client, names))
+
+
 def _targets(spec: Mapping[str, Any]) -> list[str]:
     """Where the container has mounts."""
     return [mount["destination"] for mount in spec.get("mounts", ())]

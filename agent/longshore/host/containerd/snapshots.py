@@ -21,6 +21,8 @@ from longshore.pb.containerd import snapshots_pb2
 
 #: A passwd or group file larger than this is cut off; none in use comes near.
 _FILE_MAX = 1024 * 1024
+#: Options of a mount that are none of its file system's.
+_FLAGS = frozenset({"rw", "ro"})
 
 
 def mounts(client: Client, snapshotter: str, names: Names) -> Any:
@@ -140,6 +142,24 @@ class Rootfs:
                 f"snapshotter {self._snapshotter}: {error}",
                 object=names.id,
             ) from error
+
+    def stack(self, names: Names) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
+        """As `folders`; with the folder that an overlay needs for its work, and its other options.
+
+        Raises:
+            As `folders`.
+        """
+        folders = self.folders(names)
+        found = mounts(self._client, self._snapshotter, names)
+        options = [str(one) for mount in found if mount.type == "overlay" for one in mount.options]
+        work = [one.partition("=")[2] for one in options if one.startswith("workdir=")]
+        own = ("upperdir=", "workdir=", "lowerdir=")
+        others = tuple(one for one in options if not one.startswith(own) and one not in _FLAGS)
+        return folders, work[0] if work else None, others
+
+    def mounts(self, names: Names) -> Any:
+        """As `mounts` above."""
+        return mounts(self._client, self._snapshotter, names)
 
     def writable(self, names: Names) -> tuple[Path, ...]:
         """The folders of the node that get what the container writes: of an overlay, with the one

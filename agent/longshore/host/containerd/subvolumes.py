@@ -27,15 +27,18 @@ def number(found: Sequence[Any]) -> int | None:
     return numbers[0] if numbers else None
 
 
-def folder(root: Path, number: int) -> Path:
-    """Where a writable snapshot can be seen, beneath the snapshotter's root.
+def folder(root: Path, number: int, kind: str = _WRITABLE) -> Path:
+    """Where a snapshot, a writable one by default, can be seen, beneath the snapshotter's root.
+
+    Args:
+        kind: `active`, or `view` of one that is read-only.
 
     Raises:
         OSError: it is not there.
     """
     with btrfs.opened(root) as fd:
         name = btrfs.name_of(fd, number)
-    found = root / _WRITABLE / (name or str(number))
+    found = root / kind / (name or str(number))
     with btrfs.opened(found) as fd:
         if btrfs.subvolume_of(fd) != number:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), str(found))
