@@ -21,6 +21,7 @@ from longshore.cli.run import run
 from longshore.cli.spec_options import SPEC_FIELDS
 from longshore.config import RELOADED, shown_default
 from longshore.errors import LongshoreError
+from longshore.model import state
 from longshore.model.policy import PLACES, RULES
 from longshore.options import OPTIONS
 
@@ -99,6 +100,12 @@ def verbs() -> str:
     return "\n".join(["```", *(line[4:] for line in lines if line.startswith("    ")), "```"])
 
 
+def states() -> str:
+    """The table in model.state's own docstring."""
+    lines = (state.__doc__ or "").splitlines()
+    return "\n".join(["```", *(line[4:] for line in lines if line.startswith("    ")), "```"])
+
+
 def exit_codes() -> str:
     lines = (cli_errors.__doc__ or "").splitlines()
     found = [line.split(maxsplit=1) for line in lines if re.match(r" +\d", line)]
@@ -141,6 +148,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "fields": fields,
     "rules": rules,
     "verbs": verbs,
+    "states": states,
     "exit-codes": exit_codes,
 }
 
