@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import pkgutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,10 @@ from fakes.service import (
     UNFIT,
     FakeService,
 )
-from longshore import errors
+from longshore import bus, errors
 from longshore.bus import wire
 from longshore.bus.client import ComputeClient
-from longshore.bus.image_verbs import Images
-from longshore.bus.story_verbs import Stories
 from longshore.bus.verbs import Containers
-from longshore.bus.volume_verbs import Volumes
 from longshore.errors import (
     ContainerNotFound,
     DeadlineExceeded,
@@ -45,11 +44,20 @@ from longshore.model.spec import ContainerSpec
 from longshore.model.spec import parse as parse_spec
 from longshore.model.transfer import Auth, Credential, PullPolicy
 
+#: Every class of the package that has verbs; the server that knows one too few answers none of its.
+ENDPOINTS = [
+    kind
+    for found in pkgutil.iter_modules(bus.__path__, f"{bus.__name__}.")
+    if found.name.endswith("verbs")
+    for kind in vars(importlib.import_module(found.name)).values()
+    if isinstance(kind, type) and kind.__module__ == found.name and hasattr(kind, "target")
+]
+
 
 def test_every_verb_has_a_message_a_method_and_a_lane() -> None:
     public = [
         name
-        for endpoint in (Containers, Images, Volumes, Stories)
+        for endpoint in ENDPOINTS
         for name in vars(endpoint)
         if not name.startswith("_") and name != "target"
     ]
@@ -86,7 +94,11 @@ def test_verbs(agents: Agents, nodes: ComputeClient, node: str, service: FakeSer
     with pytest.raises(InvalidSpec):
         nodes.fits(node, spec(colour="red"))
     others = {
-        verb for one in (Images, Volumes, Stories) for verb in vars(one) if verb in wire.MESSAGES
+        verb
+        for one in ENDPOINTS
+        if one is not Containers
+        for verb in vars(one)
+        if verb in wire.MESSAGES
     }
     assert set(service.calls) | others == set(wire.MESSAGES)
     first, second = service.requests[:2]

@@ -273,11 +273,13 @@ def _goes_on(record: Record, result: Result) -> bool:
 
 
 def _record(tx: Transaction, current: Record, following: Record, wanted: Record) -> None:
-    """One after the other, for its story to tell of both."""
+    """One after the other, for its story to tell of both. Of one that is to be started again the
+    reason has told of its end."""
     if following.state is State.ABSENT:
         tx.forget(current.id, following)
         return
-    for before, now in pairwise((current, following, wanted)):
+    between = () if wanted.state is State.RESTARTING else (following,)
+    for before, now in pairwise((current, *between, wanted)):
         if now != before:
             tx.put(now)
 
