@@ -57,7 +57,7 @@ CAPACITY: dict[str, list[cfg.Opt]] = {
             default=0,
             mutable=True,
             help="Bytes of the disk of containers' layers that none is, like 20g: for images and "
-            "logs.",
+            "volumes.",
         ),
         cfg.IntOpt(
             "pids", default=1024, mutable=True, min=0, help="Processes of the node that none is."

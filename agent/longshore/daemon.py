@@ -165,6 +165,7 @@ class Daemon:
             there.stock,
             seen,
             IdRanges(config.userns.first, config.userns.count),
+            there.beside,
         )
         archives = Archives([Path(root) for root in images.archive_roots])
         containerd = Neighbour("containerd", there.containerd_version, CLOCK.now)

@@ -7,7 +7,7 @@ host comes from here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +55,7 @@ from longshore.lifecycle.node import Identity
 from longshore.lifecycle.ports import Host, ImageSources
 from longshore.lifecycle.ports.stats import Meters
 from longshore.model.addressing import NetworkConfig
-from longshore.model.capacity import SECRETS, Stock
+from longshore.model.capacity import DISK, LOGS, SECRETS, Stock
 from longshore.model.current import Current
 from longshore.model.flavors import Flavors
 from longshore.model.layout import Layout
@@ -72,6 +72,7 @@ class Neighbourhood:
     """The host as it was found at start, and what it lets containers have.
 
     Attributes:
+        beside: what each container takes of the stock beside its limits: room for its log.
         apply: from now on requests are judged by these.
         interrupt: ends what takes long in it; the agent is about to stop.
     """
@@ -89,6 +90,7 @@ class Neighbourhood:
     image_space: Callable[[], Space]
     policy: Callable[[ContainerSpec], None]
     findings: Callable[[], Sequence[str]]
+    beside: Mapping[str, float]
     interrupt: Callable[[], None]
     close: Callable[[], None]
 
@@ -192,6 +194,13 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
         capacity.Above(Path(config.cgroup.root), config.cgroup.parent),
         lambda: current().shares,
     )
+    on_one_disk = node_facts.on_one_disk(config.state_dir, snapshotter.root or config.state_dir)
+
+    def log_room() -> Sequence[Stock]:
+        if on_one_disk:
+            return ()
+        return (Stock(LOGS, "bytes", node_facts.disk(config.state_dir).total),)
+
     ground = Ground(cgroups, node.oom_score_min)
 
     def policy(spec: ContainerSpec) -> None:
@@ -233,7 +242,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
         ),
         current.replace,
         lambda: current().flavors,
-        lambda: [*by_limits(), Stock(SECRETS, "bytes", config.secrets.size)],
+        lambda: [*by_limits(), Stock(SECRETS, "bytes", config.secrets.size), *log_room()],
         version,
         Sources(registries, _glance(config, layout)),
         image_space,
@@ -246,6 +255,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
             *(volumes.findings() if current().rules.require_user_namespace else ()),
             *registries.findings(),
         ],
+        beside={DISK if on_one_disk else LOGS: config.logs.max_size},
         interrupt=images.stop,
         close=close,
     )

@@ -103,3 +103,15 @@ def test_over_the_bus(lab: Lab, nodes: ComputeClient) -> None:
     assert (len(small.lines), small.cut) == (1, True)
     assert nodes.logs(lab.agent.node, id, since=times[-1] + 1).lines == ()
     lab.client.delete(id)
+
+
+def test_room_for_the_log_is_promised(small: Lab) -> None:
+    def claimed() -> float:
+        resources = small.client.node_status().resources
+        return sum(one.claimed for one in resources if one.name in ("disk", "logs"))
+
+    before = claimed()
+    id = small.client.create(small.spec()).id
+    assert claimed() - before == LIMIT
+    small.client.delete(id, force=True)
+    assert claimed() == before

@@ -27,6 +27,10 @@ def test_every_promised_thing_is_a_limit() -> None:
     full = {"cpus": 0.5, "memory": GIB, "pids": 10, "disk": GIB}
     assert amounts(Limits.model_validate(full)) == full
     assert amounts(Limits()) == {}
+    assert amounts(Limits(disk=GIB), beside={"disk": 5}) == {"disk": GIB + 5}
+    assert amounts(Limits(), beside={"disk": 5, "logs": 3}) == {"disk": 5, "logs": 3}
+    lacking = list(lacks({"logs": 5}, [Stock("logs", "bytes", 4)], lambda _: 0.0))
+    assert exhausted("web", lacking).field is None
 
 
 def test_tenths_of_a_core_fill_a_core() -> None:

@@ -33,6 +33,14 @@ def facts(state_dir: Path, proc: Path = Path("/proc"), sys: Path = Path("/sys"))
         raise HostFailed(f"cannot read the node's facts: {error}") from error
 
 
+def on_one_disk(one: Path, other: Path) -> bool:
+    """Whether two folders are on the same file system; not where one of them cannot be seen."""
+    try:
+        return one.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return False
+
+
 def disk(folder: Path) -> Space:
     """The file system that the folder is on; what is kept for root counts as used.
 

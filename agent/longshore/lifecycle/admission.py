@@ -57,6 +57,7 @@ class Admission:
     automatic_ports: host ports to choose from.
     seen: names of images that were here when somebody looked, and have not been removed since.
     id_ranges: numbers of the node for containers with a user namespace.
+    beside: what each container is promised whatever its limits: room for its log.
     """
 
     host: Host
@@ -68,6 +69,7 @@ class Admission:
     stock: Callable[[], Sequence[Stock]]
     seen: set[str] = field(default_factory=set)
     id_ranges: IdRanges = field(default_factory=IdRanges)
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     def filled(self, spec: ContainerSpec) -> ContainerSpec:
         """The spec with what its flavor adds. Raises InvalidSpec."""
@@ -197,7 +199,7 @@ class Admission:
         return facts.model_copy(update={"nics": nics, "ports": ports, "ids": ids})
 
     def _promise(self, tx: Transaction, spec: ContainerSpec) -> None:
-        wanted = amounts(spec.limits, spec.secrets)
+        wanted = amounts(spec.limits, spec.secrets, self.beside)
         if lacking := list(lacks(wanted, self.stock(), tx.promised)):
             raise exhausted(spec.name, lacking)
         for resource, amount in wanted.items():

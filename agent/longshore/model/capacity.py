@@ -11,15 +11,18 @@ from longshore.model.injected import Secret
 from longshore.model.limits import Limits
 from longshore.model.sizes import with_unit
 
+DISK = "disk"
 #: What containers are promised by their limits, in the order in which people are told; the unit.
 PROMISED: Mapping[str, str] = {
     "cpus": "cores",
     "memory": "bytes",
     "pids": "count",
-    "disk": "bytes",
+    DISK: "bytes",
 }
 #: Memory that their secrets may take, in bytes.
 SECRETS = "secrets"
+#: Disk of their logs, where it is not that of their layers.
+LOGS = "logs"
 #: What containers get one by one, beside what their limits promise.
 ADDRESSES, AUTOMATIC_PORTS, USER_RANGES = "addresses", "automatic ports", "user id ranges"
 #: Sums of cores are sums of binary fractions: ten times 0.1 must fit into 1.
@@ -76,13 +79,20 @@ class Lack:
         return f"not enough {self.resource}: asked {asked}, {free} free"
 
 
-def amounts(limits: Limits, secrets: Sequence[Secret] = ()) -> Mapping[str, float]:
+def amounts(
+    limits: Limits, secrets: Sequence[Secret] = (), beside: Mapping[str, float] | None = None
+) -> Mapping[str, float]:
     """What a container with these has to be promised; what it has no limit of is left out.
 
     It may use that all the same: whoever wants it counted gives the node a default flavor.
+
+    Args:
+        beside: what each container takes, of which resource, whatever its limits.
     """
     wanted = {name: getattr(limits, name) for name in PROMISED}
     wanted[SECRETS] = sum(one.memory for one in secrets) or None
+    for name, amount in (beside or {}).items():
+        wanted[name] = (wanted.get(name) or 0) + amount
     return {name: float(value) for name, value in wanted.items() if value is not None}
 
 
@@ -118,8 +128,9 @@ def exhausted(name: str, lacking: Sequence[Lack]) -> Exhausted:
     )
 
 
-def _field(one: Lack) -> str:
-    return SECRETS if one.resource == SECRETS else f"limits.{one.resource}"
+def _field(one: Lack) -> str | None:
+    special = {SECRETS: SECRETS, LOGS: None}
+    return special.get(one.resource, f"limits.{one.resource}")
 
 
 def missing(lacking: Sequence[Lack]) -> dict[str, Any]:
