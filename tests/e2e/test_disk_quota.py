@@ -22,8 +22,9 @@ from e2e import faulty_agent
 from e2e.faulty_agent import Fault, order
 from e2e.filling import MIB, SIZE, fills_its_own_alone, load_big, told
 from e2e.lab import Lab, running_lab, until
+from e2e.tars import content, member, out, packed, put
 from fields.proofs import proves
-from longshore.errors import InvalidSpec
+from longshore.errors import Exhausted, InvalidSpec
 from longshore.model.commit import Commit
 
 
@@ -153,3 +154,29 @@ def _through_death(lab: Lab, spec: dict[str, Any]) -> Any:
 
 def _run(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def test_copies_are_held_to_it_too(node: Node) -> None:
+    """Of one that runs and one that does not; and what differs where a layer is a whole tree."""
+    client = node.lab.client
+    script = "rm /etc/group; echo x > /made; chmod 700 /home; echo ready; sleep 1000"
+    limits = {"disk": SIZE}
+    id = client.create(node.lab.spec(command=["sh", "-c", script], limits=limits)).id
+    until(lambda: b"ready" in b"".join(one.data for one in client.logs(id)))
+    for _ in ("running", "stopped"):
+        with pytest.raises(Exhausted):
+            put(client, id, "/tmp", packed(member("big", b"x" * 2 * SIZE)))
+        assert "tmp/big" not in out(client, id, "/tmp")
+        put(client, id, "/tmp", packed(member("small", b"y")))
+        assert content(client, id, "/tmp/small") == b"y"
+        assert [(one.path, one.kind) for one in client.diff(id)] == [
+            ("/etc", "changed"),
+            ("/etc/group", "deleted"),
+            ("/home", "changed"),
+            ("/made", "added"),
+            ("/tmp", "changed"),
+            ("/tmp/small", "added"),
+        ]
+        client.stop(id, grace=0)
+    client.delete(id, force=True)
+    node.wait_clean()
