@@ -38,6 +38,7 @@ from longshore.lifecycle.collection import Collection, Watermarks
 from longshore.lifecycle.containers import Containers
 from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.copying import Copying
+from longshore.lifecycle.execs import Commands
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.holds import Holds
@@ -100,6 +101,7 @@ class Daemon:
             layout.namespaces,
             layout.user_namespaces,
             layout.injected,
+            layout.stdio,
             layout.spool,
         ):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -198,6 +200,15 @@ class Daemon:
                 lambda: sweep.last,
                 pulls.transfers,
             ),
+            commands=Commands(
+                journal,
+                there.execs,
+                there.consoles,
+                there.host.tasks,
+                there.privileged,
+                changes,
+                CLOCK.now,
+            ),
             seen=changes,
             usage=stats,
             log_files=Logs(layout),
@@ -215,6 +226,7 @@ class Daemon:
 
         self._run(log_keeping.start, log_keeping.stop)
         sweep.run()
+        self._run(there.execs.clearing.start, there.execs.clearing.stop)
         self._run(lambda: workers.start(converge.visit), workers.stop)
         self._run(lambda: starters.start(converge.visit), starters.stop)
         self._run(timers.start, timers.stop)

@@ -21,7 +21,9 @@ from longshore.host.containerd import introspect
 from longshore.host.containerd import node as oci_node
 from longshore.host.containerd.asked import Asked, look_up
 from longshore.host.containerd.client import Client
+from longshore.host.containerd.consoles import Consoles
 from longshore.host.containerd.differing import Differing
+from longshore.host.containerd.execs import Execs
 from longshore.host.containerd.images import Images
 from longshore.host.containerd.leases import abandon_loads
 from longshore.host.containerd.oci import check_capabilities, oci_spec
@@ -61,7 +63,7 @@ from longshore.model.flavors import Flavors
 from longshore.model.layout import Layout
 from longshore.model.names import Names
 from longshore.model.node import Space
-from longshore.model.policy import Ceiling, check
+from longshore.model.policy import Ceiling, check, check_privileged
 from longshore.model.spec import ContainerSpec
 from longshore.model.status import Cannot
 from longshore.settings import Settings, settings
@@ -72,6 +74,7 @@ class Neighbourhood:
     """The host as it was found at start, and what it lets containers have.
 
     Attributes:
+        privileged: raises PolicyForbids if nothing in that container may be privileged.
         beside: what each container takes of the stock beside its limits: room for its log.
         apply: from now on requests are judged by these.
         interrupt: ends what takes long in it; the agent is about to stop.
@@ -79,6 +82,8 @@ class Neighbourhood:
 
     host: Host
     meters: Meters
+    execs: Execs
+    consoles: Consoles
     copies: Copies
     network: NetworkConfig
     identity: Identity
@@ -89,6 +94,7 @@ class Neighbourhood:
     sources: ImageSources
     image_space: Callable[[], Space]
     policy: Callable[[ContainerSpec], None]
+    privileged: Callable[[str], None]
     findings: Callable[[], Sequence[str]]
     beside: Mapping[str, float]
     interrupt: Callable[[], None]
@@ -215,6 +221,8 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
     return Neighbourhood(
         host,
         Meters(Usage(Path(config.cgroup.root)), Processes(cgroups.processes), rootfs),
+        Execs(client, layout, rootfs, node.capabilities),
+        Consoles(client, layout),
         copies,
         net,
         Identity(
@@ -247,6 +255,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
         Sources(registries, _glance(config, layout)),
         image_space,
         policy,
+        privileged=lambda name: check_privileged(name, current().rules),
         findings=lambda: [
             *configuration.findings(config),
             *network.findings(),

@@ -11,6 +11,7 @@ import pytest
 from longshore.bus import wire
 from longshore.errors import InvalidRequest, InvalidSpec, MessageTooLarge
 from longshore.model import copy_messages as copies
+from longshore.model import exec_messages as execs
 from longshore.model import image_messages as asks
 from longshore.model import log_messages as logs
 from longshore.model import stats_messages as stats
@@ -149,6 +150,11 @@ BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
         {"name": "data", "request_id": "1", "force": True},
         ["request_id", "force"],
     ),
+    (
+        execs.Execute,
+        {"ref": "web", "command": [], "workdir": "tmp", "env": {"A=": "b"}, "timeout": 3601},
+        ["request_id", "command", "env[A=]", "workdir", "timeout"],
+    ),
 ]
 
 
@@ -231,6 +237,7 @@ def test_the_oldest_version_that_knows_it() -> None:
     assert wire.version_for("stats", {}) == wire.VERSION == "1.3"
     assert wire.version_for("wait", {"ref": "a"}) == wire.VERSION == "1.3"
     assert wire.version_for("logs", {"ref": "web", "since": 5}) == wire.VERSION == "1.3"
+    assert wire.version_for("execute", {}) == wire.VERSION == "1.3"
 
 
 def test_every_verb_is_refused_something_here() -> None:

@@ -23,6 +23,7 @@ from longshore.host.containerd.snapshots import Rootfs
 from longshore.host.network import Network
 from longshore.lifecycle.ports import Host
 from longshore.lifecycle.ports.copying import Copies
+from longshore.lifecycle.ports.execs import Execs
 from longshore.model.layout import Layout
 from longshore.model.names import Names
 from longshore.neighbours import Neighbourhood, meet
@@ -56,6 +57,11 @@ def there() -> Iterator[Neighbourhood]:
 @pytest.fixture(scope="module")
 def real_host(there: Neighbourhood) -> Host:
     return there.host
+
+
+@pytest.fixture(scope="module")
+def real_execs(there: Neighbourhood) -> Execs:
+    return there.execs
 
 
 @pytest.fixture

@@ -91,10 +91,28 @@ class FakeTasks:
         self._waiters: dict[str, list[Callable[[], None]]] = {}
         self._lock = threading.Lock()
 
-    def begin(self, names: Names, stdout: Path, stderr: Path, ids: Ids | None = None) -> None:
+    def begin(
+        self,
+        names: Names,
+        stdout: Path,
+        stderr: Path,
+        ids: Ids | None = None,
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+    ) -> None:
         self.create(names, stdout, stderr)
 
-    def create(self, names: Names, stdout: Path, stderr: Path, ids: Ids | None = None) -> int:
+    def create(
+        self,
+        names: Names,
+        stdout: Path,
+        stderr: Path,
+        ids: Ids | None = None,
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+    ) -> int:
         there = self.get(names)
         if there.status not in (TaskStatus.ABSENT, TaskStatus.STOPPED):
             return there.pid
@@ -105,7 +123,7 @@ class FakeTasks:
     def update(self, names: Names, limits: Limits) -> None:
         self.updated.append((names.id, limits))
 
-    def start(self, names: Names) -> None:
+    def start(self, names: Names, console: Path | None = None) -> None:
         self.there[names.id] = Task(TaskStatus.RUNNING, self.there[names.id].pid)
 
     def pause(self, names: Names) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fakes.execs import FakeConsoles, FakeExecs
 from fakes.host import FakeHost
 from longshore.host.journal import Journal
 from longshore.lifecycle.admission import Admission
@@ -20,6 +21,7 @@ from longshore.lifecycle.collection import Collection, Watermarks
 from longshore.lifecycle.containers import Containers
 from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.create import CREATE
+from longshore.lifecycle.execs import Commands
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.holds import Holds
 from longshore.lifecycle.images import Images
@@ -36,7 +38,7 @@ from longshore.model.current import Current
 from longshore.model.flavors import Flavors
 from longshore.model.layout import Layout
 from longshore.model.node import Space
-from longshore.model.policy import Ceiling, Rules, capabilities, check
+from longshore.model.policy import Ceiling, Rules, capabilities, check, check_privileged
 from longshore.model.request import Request
 from longshore.model.restarts import Backoff
 from longshore.model.spec import ContainerSpec, parse
@@ -75,6 +77,8 @@ class Lifecycle:
     backoff: Backoff = BACKOFF
     #: Seconds by which the clock is ahead of what it would be; each look at it takes one more.
     later: float = 0.0
+    execs: FakeExecs = field(default_factory=FakeExecs)
+    consoles: FakeConsoles = field(default_factory=FakeConsoles)
 
     def __post_init__(self) -> None:
         ticks = itertools.count(1000)
@@ -134,6 +138,15 @@ class Lifecycle:
             self.hints.append,
         )
         self.collection = Collection(self.shelf, self.marks, lambda: self.space, clock.now)
+        self.commands = Commands(
+            self.journal,
+            self.execs,
+            self.consoles,
+            self.host.tasks,
+            lambda name: check_privileged(name, self.rules()),
+            self.changes,
+            clock.now,
+        )
         self.volumes = Volumes(self.host, self.journal, clock.now)
         self.sweep = Sweep(
             self.host,
@@ -163,6 +176,8 @@ class Lifecycle:
             stock=self.stock,
             backoff=self.backoff,
             later=self.later,
+            execs=self.execs,
+            consoles=self.consoles,
         )
         again.sweep_and_settle()
         return again

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fakes.execs import FakeExecs
 from fakes.usage import BUSY, IDLE, PROCESSES
 from longshore.errors import ContainerNotFound, Interrupted, VolumeNotFound
 from longshore.model.commit import Commit
+from longshore.model.execs import Command, Session
 from longshore.model.filters import EVERYTHING, Filter, Outline, select
 from longshore.model.limits import IoLimit, Limits, Ulimit
+from longshore.model.names import Names
 from longshore.model.reference import canonical
 from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec, parse
@@ -27,6 +30,7 @@ from longshore.model.status import (
     ContainerStatus,
     Difference,
     ErrorStatus,
+    ExecStatus,
     FieldChange,
     FitsStatus,
     FlavorStatus,
@@ -191,6 +195,7 @@ class FakeService:
     tars: list[bytes] = field(default_factory=list)
     spool: Path = Path("/nonexistent")
     transfers: int = 0
+    execs: FakeExecs = field(default_factory=FakeExecs)
     most: int = 0
     _outcomes: dict[str, ContainerStatus] = field(default_factory=dict)
     _now: int = 0
@@ -409,6 +414,22 @@ class FakeService:
         with self._arrival:
             self.news.extend(changes)
             self._arrival.notify_all()
+
+    def execute(
+        self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
+    ) -> ExecStatus:
+        asked = Names(self._known(ref, "running").id)
+        self._answer(None, "execute", request_id, command, timeout, output_max)
+        return self.execs.run(asked, command, timeout=timeout, output_max=output_max)
+
+    def begin_exec(self, request_id: str, ref: str, command: Command) -> Session:
+        self._answer(None, "exec", request_id, command)
+        return self.execs.begin(Names(ref), command)
+
+    def attach(self, ref: str, *, stdin: bool, from_start: bool) -> Session:
+        """`cat`: it writes what it reads."""
+        self._answer(None, "attach", ref, stdin, from_start)
+        return self.execs.begin(Names(ref), Command(("cat",), stdin=True))
 
     def logs(
         self,

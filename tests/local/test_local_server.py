@@ -243,7 +243,7 @@ def test_an_agent_that_is_stopped_is_found_out(folder: Path) -> None:
         [sys.executable, "-c", code, str(socket)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as agent:
         try:
             assert agent.stdout is not None

@@ -32,6 +32,7 @@ from oslo_config import cfg
 
 from longshore.bus.asking import Asking
 from longshore.bus.copy_client import CopyVerbs
+from longshore.bus.exec_client import ExecVerbs
 from longshore.bus.image_client import ImageVerbs, all_of, credential_of, one_of
 from longshore.bus.log_client import LogVerbs
 from longshore.bus.stats_client import StatsVerbs
@@ -51,6 +52,7 @@ _RABBIT = {"kombu_reconnect_delay": 0.1, "rabbit_interval_max": 3}
 
 class ComputeClient(
     CopyVerbs,
+    ExecVerbs,
     ImageVerbs,
     LogVerbs,
     StatsVerbs,

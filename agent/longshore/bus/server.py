@@ -16,6 +16,7 @@ from longshore.bus.backoff import delays
 from longshore.bus.copy_verbs import Copies
 from longshore.bus.dispatch import BoundedServer
 from longshore.bus.endpoint import Door
+from longshore.bus.exec_verbs import Execs
 from longshore.bus.image_verbs import Images
 from longshore.bus.link import Link
 from longshore.bus.log_verbs import Logs
@@ -76,6 +77,7 @@ class BusServer:
         self._endpoints = [
             Containers(door),
             Copies(door),
+            Execs(door),
             Images(door),
             Logs(door),
             Stats(door),

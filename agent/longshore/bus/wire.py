@@ -36,11 +36,13 @@ what concerns images by `model.image_messages`.
     stats                           [refs]                              → what each uses
     top             ref                                                 → its processes
     logs            ref  [tail since until max_bytes stream]            → its last lines
+    execute         request_id ref command [with]                       → what came of it
     copy_out        ref path        [follow_link]                       → what it is, and its tar
     copy_in         request_id ref path tar [archive replace]           → how many entries it had
     diff            ref                                                 → what differs, by path
 
-`tar` is one in base64, of at most 256 KiB.
+`with`: any of env, workdir, user, privileged, timeout and output_max. `tar` is one in base64, of at
+most 256 KiB.
 
 `credential` is {username, password} or {token}; `auth` is {credential} or {name}, one that the
 node has configured.
@@ -56,6 +58,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from longshore.errors import InvalidRequest, MessageTooLarge
 from longshore.model import copy_messages as copies
+from longshore.model import exec_messages as execs
 from longshore.model import image_messages as images
 from longshore.model import log_messages as logs
 from longshore.model import message as messages
@@ -184,6 +187,7 @@ MESSAGES: Mapping[str, type[Message]] = {
         *(stats.Stats, stats.Top),
         *(stories.Explain, stories.Events),
         logs.Logs,
+        execs.Execute,
         *(copies.CopyOut, copies.CopyIn, copies.Diff),
     )
 }

@@ -163,6 +163,8 @@ OPTIONS = (
           injections.one_pair),
     Option(("--entrypoint",), "entrypoint", Notation("word", notations.entrypoint),
            "In place of the image's; '' for none."),
+    _flag(("--interactive", "-i"), "stdin", "Its process reads what is typed, piped or attached."),
+    _flag(("--tty", "-t"), "tty", "A terminal for its process."),
     _flag(("--init",), "init", "A process of the node's first, which reaps zombies."),
     Option(("--user", "-u"), "user", str, "USER[:GROUP], names or numbers."),
     _many(("--group-add",), "groups", "group", str, "A group more, by name or number."),

@@ -12,6 +12,7 @@ from longshore.lifecycle.admission import Admission
 from longshore.lifecycle.changes import Changes
 from longshore.lifecycle.containers import Containers
 from longshore.lifecycle.copying import Copying
+from longshore.lifecycle.execs import Commands
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.node import Node
@@ -24,6 +25,7 @@ from longshore.lifecycle.story import Stories
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.waiting import Waiting
 from longshore.model.commit import Commit
+from longshore.model.execs import Command, Session
 from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.names import Names
 from longshore.model.request import Request
@@ -34,6 +36,7 @@ from longshore.model.status import (
     ContainerStats,
     ContainerStatus,
     Difference,
+    ExecStatus,
     FitsStatus,
     FlavorStatus,
     ImageDetail,
@@ -88,6 +91,7 @@ class Agent:
     pruning: Pruning
     planning: Planning
     archive: Callable[[Path], AbstractContextManager[Path]]
+    commands: Commands
     copying: Copying
 
     def create(
@@ -117,6 +121,27 @@ class Agent:
 
     def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
         return self.containers.delete(request, ref, force=force)
+
+    def execute(
+        self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
+    ) -> ExecStatus:
+        return self.commands.execute(
+            request_id, ref, command, timeout=timeout, output_max=output_max
+        )
+
+    def begin_exec(self, request_id: str, ref: str, command: Command) -> Session:
+        return self.commands.begin(request_id, ref, command)
+
+    def attach(self, ref: str, *, stdin: bool, from_start: bool) -> Session:
+        def follow(id: str) -> Generator[LogChunk, None, None]:
+            return self.log_files.read(
+                Names(id),
+                tail=None if from_start else 0,
+                follow=True,
+                ended=lambda: not self._writing(id),
+            )
+
+        return self.commands.attach(ref, follow, stdin=stdin)
 
     def show(self, ref: str) -> ContainerStatus:
         return self.containers.show(ref)

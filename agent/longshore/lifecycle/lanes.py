@@ -42,6 +42,8 @@ LANES: Mapping[str, tuple[str, ...]] = {
     "events": ("events",),
     # It may have to look through all that a container wrote.
     "logs": ("logs",),
+    # For as long as its commands take.
+    "exec": ("execute",),
     # They move as much as there is, and may hang where a container's mounts do.
     "copy": ("copy_out", "copy_in", "diff"),
     "status": ("node_status",),
@@ -59,6 +61,7 @@ def sizes(workers: int) -> dict[str, int]:
         "image": max(2, workers // 4),
         "tend": max(4, workers // 4),
         "read": 8,
+        "exec": max(4, workers),
         "copy": max(4, workers // 2),
         "fits": 4,
         "stats": 4,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from longshore.model.commit import Commit
+from longshore.model.execs import Command, Session
 from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
@@ -15,6 +16,7 @@ from longshore.model.status import (
     ContainerStats,
     ContainerStatus,
     Difference,
+    ExecStatus,
     FitsStatus,
     FlavorStatus,
     ImageDetail,
@@ -62,6 +64,19 @@ class Service(Protocol):
 
     def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
         """Returns its last status, with state `absent`. `force`: also while it runs."""
+
+    def execute(
+        self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
+    ) -> ExecStatus:
+        """Runs a command in it to its end, and returns what it wrote, of each output the first
+        `output_max` bytes. Asked again it is not run again. Raises Conflict when it does not run,
+        CommandNotFound."""
+
+    def begin_exec(self, request_id: str, ref: str, command: Command) -> Session:
+        """Begins a command in it. Raises as `execute`."""
+
+    def attach(self, ref: str, *, stdin: bool, from_start: bool) -> Session:
+        """Its first process. `from_start`: with all that it wrote so far."""
 
     def show(self, ref: str) -> ContainerStatus: ...
 

@@ -105,6 +105,14 @@ class Calls:
                 return self._pull(what, call)
             pause()
 
+    def converse(
+        self, rpc: str, what: str, requests: Iterator[Any]
+    ) -> tuple[Generator[Any, None, None], Callable[[], object]]:
+        """A stream of messages each way: the answers, and what breaks the call off from any
+        thread."""
+        call = getattr(self._stub, rpc)(requests, metadata=self._metadata())
+        return self._pull(what, call), call.cancel
+
     def follow(
         self,
         rpc: str,
@@ -159,7 +167,7 @@ class Calls:
         finally:
             call.cancel()
 
-    def _pull(self, what: str, call: Any) -> Iterator[Any]:
+    def _pull(self, what: str, call: Any) -> Generator[Any, None, None]:
         try:
             yield from call
         except grpc.RpcError as error:

@@ -11,6 +11,7 @@ from longshore.local import convert
 from longshore.local.answers import container_of, intent_of
 from longshore.local.calls import Calls
 from longshore.local.copy_client import CopyVerbs
+from longshore.local.exec_client import ExecVerbs, Stream
 from longshore.local.image_client import ImageVerbs, credential_of, message
 from longshore.local.stats_client import StatsVerbs
 from longshore.local.story_client import StoryVerbs
@@ -29,9 +30,12 @@ from longshore.model.status import (
 from longshore.model.transfer import Credential
 from longshore.pb.longshore.v1 import agent_pb2
 
+__all__ = ["LocalClient", "Stream"]
+
 
 class LocalClient(
     CopyVerbs,
+    ExecVerbs,
     ImageVerbs,
     StatsVerbs,
     StoryVerbs,

@@ -17,6 +17,7 @@ from longshore.lifecycle.service import Service
 from longshore.local import sockets
 from longshore.local.copy_service import CopyService
 from longshore.local.door import Door
+from longshore.local.exec_service import ExecService
 from longshore.local.health import WATCHERS, Health
 from longshore.local.image_service import ImageService
 from longshore.local.peers import Peers
@@ -106,6 +107,7 @@ class LocalServer:
         parts = (
             AgentService(self._service, door, self._max_message),
             CopyService(self._service, door, self._max_image),
+            ExecService(self._service, door),
             ImageService(self._service, door, self._max_image),
             VolumeService(self._service, door),
             StatsService(self._service, door),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from longshore.model.status import ExecStatus
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,34 @@ class Session(Protocol):
     def close(self) -> None:
         """Ends a command that still runs, and removes all that was made for it. Of an attached
         process only this end is closed: that goes on."""
+
+
+class Kept:
+    """The first `most` bytes of each output of a command; the rest is counted and forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept = {"stdout": bytearray(), "stderr": bytearray()}
+        self._cut: set[str] = set()
+
+    def add(self, output: Output) -> None:
+        kept = self._kept[output.stream]
+        room = self._most - len(kept)
+        kept += output.data[:room]
+        if len(output.data) > room:
+            self._cut.add(output.stream)
+
+    def status(self, exit_code: int, seconds: float, *, timed_out: bool) -> ExecStatus:
+        return ExecStatus(
+            exit_code=exit_code,
+            stdout=self._text("stdout"),
+            stderr=self._text("stderr"),
+            truncated=bool(self._cut),
+            timed_out=timed_out,
+            seconds=seconds,
+        )
+
+    def _text(self, stream: str) -> str:
+        """Where it was cut within a character, without the beginning of that."""
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        return decoder.decode(bytes(self._kept[stream]), final=stream not in self._cut)

@@ -118,6 +118,19 @@ class Layout:
         namespace."""
         return self.user_namespaces / names.id / "layers"
 
+    @property
+    def stdio(self) -> Path:
+        """A folder for each container that gets input, or has commands running in it."""
+        return self.run_dir / "stdio"
+
+    def stdin(self, names: Names) -> Path:
+        """The FIFO that its first process reads."""
+        return self.stdio / names.id / "stdin"
+
+    def exec(self, names: Names, id: str) -> Path:
+        """The folder of FIFOs of a command in it."""
+        return self.stdio / names.id / id
+
     def netns(self, names: Names) -> Path:
         return self.namespaces / names.id
 

@@ -134,6 +134,18 @@ def check_rules(spec: ContainerSpec, rules: Rules) -> None:
             )
 
 
+def check_privileged(name: str, rules: Rules) -> None:
+    """Raises PolicyForbids if a command in container `name` may not have every capability."""
+    if not rules.allow_privileged:
+        raise PolicyForbids(
+            f"cannot run a command in container {name}: this node allows no privileged ones",
+            field="privileged",
+            object=name,
+            hint="its operator would have to set [policy] allow_privileged",
+            details={"rule": "policy.allow_privileged"},
+        )
+
+
 def _privileged(spec: ContainerSpec, rules: Rules) -> Iterator[Breach]:
     """privileged, and NET_ADMIN in the node's own network: that is root over all of it"""
     hint = "its operator would have to set [policy] allow_privileged"

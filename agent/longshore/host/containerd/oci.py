@@ -82,7 +82,7 @@ def oci_spec(
         "root": {"path": "rootfs", "readonly": spec.security.read_only_rootfs},
         "hostname": hostname,
         "process": {
-            "terminal": False,
+            "terminal": spec.tty,
             "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
             "args": [*_init(asked), *_arguments(spec, image)],
             "env": _environment(spec, image, user, hostname),
@@ -164,6 +164,8 @@ def _arguments(spec: ContainerSpec, image: ImageConfig) -> list[str]:
 
 def _environment(spec: ContainerSpec, image: ImageConfig, user: User, hostname: str) -> list[str]:
     values = {"PATH": _PATH, "HOSTNAME": hostname, "HOME": user.home}
+    if spec.tty:
+        values["TERM"] = "xterm"
     for number, line in enumerate(image.env):
         name, _, value = line.partition("=")
         if not name:

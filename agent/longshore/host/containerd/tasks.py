@@ -18,7 +18,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from longshore.errors import Conflict, DeadlineExceeded, HostBusy, HostFailed, NotFound, StartFailed
-from longshore.host.containerd import remapped, shims, snapshots
+from longshore.host.containerd import consoles, remapped, shims, snapshots, streams
 from longshore.host.containerd.client import Client, Refused, translated
 from longshore.host.containerd.creation import Creations
 from longshore.host.containerd.oci_limits import changeable
@@ -86,21 +86,44 @@ class Tasks:
         self._creations = Creations(client, create_timeout)
         self._born = time.monotonic()
 
-    def begin(self, names: Names, stdout: Path, stderr: Path, ids: Ids | None = None) -> None:
+    def begin(
+        self,
+        names: Names,
+        stdout: Path,
+        stderr: Path,
+        ids: Ids | None = None,
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+    ) -> None:
         """Asks the runtime to set everything up; both files must be there. `create` waits."""
         if self._creations.is_open(names.id):
             return
+        source = _NULL if ids and not tty else ""
+        if stdin:
+            folder = self._layout.stdin(names).parent
+            source = str(streams.make(folder, [self._layout.stdin(names).name])["stdin"])
         self._creations.begin(
             tasks_pb2.CreateTaskRequest(
                 container_id=names.id,
                 rootfs=self._rootfs(names, ids),
-                stdin=_NULL if ids else "",
+                stdin=source,
                 stdout=str(stdout),
-                stderr=str(stderr),
+                stderr="" if tty else str(stderr),
+                terminal=tty,
             )
         )
 
-    def create(self, names: Names, stdout: Path, stderr: Path, ids: Ids | None = None) -> int:
+    def create(
+        self,
+        names: Names,
+        stdout: Path,
+        stderr: Path,
+        ids: Ids | None = None,
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+    ) -> int:
         """Waits for what `begin` has begun, or does it all.
 
         Returns:
@@ -113,7 +136,7 @@ class Tasks:
                 removes what came of it.
             HostFailed and its children: from containerd.
         """
-        self.begin(names, stdout, stderr, ids)
+        self.begin(names, stdout, stderr, ids, tty=tty, stdin=stdin)
         try:
             return self._creations.result(names.id)
         except Conflict:
@@ -125,7 +148,7 @@ class Tasks:
             if not self._inherits():
                 raise
         self.delete(names)
-        self.begin(names, stdout, stderr, ids)
+        self.begin(names, stdout, stderr, ids, tty=tty, stdin=stdin)
         return self._creations.result(names.id)
 
     def update(self, names: Names, limits: Limits) -> None:
@@ -146,8 +169,11 @@ class Tasks:
         what = f"set the limits of container {names.id}"
         self._call(self._client.tasks.Update, request, what, names.id)
 
-    def start(self, names: Names) -> None:
+    def start(self, names: Names, console: Path | None = None) -> None:
         """Lets the waiting process go on. A task that runs already is fine.
+
+        Args:
+            console: where what it writes to its terminal goes, behind what is there.
 
         Raises:
             CommandNotFound, StartFailed: the process could not become the command.
@@ -155,6 +181,8 @@ class Tasks:
         """
         what = f"start container {names.id}"
         request = tasks_pb2.StartRequest(container_id=names.id)
+        if console is not None:
+            consoles.append(self.get(names).pid, console)
         try:
             self._call(self._client.tasks.Start, request, what, names.id)
         except HostFailed as error:
@@ -259,15 +287,18 @@ class Tasks:
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                return self._delete(names)
+                end: Exit | None = self._delete(names)
             except NotFound:
                 self._end_inherited(names)
                 self._end_orphans(names)
-                return None
+                end = None
             except HostBusy:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_CLEARING_PAUSE)
+                continue
+            streams.remove(self._layout.stdin(names).parent)
+            return end
 
     def _rootfs(self, names: Names, ids: Ids | None) -> Sequence[Any]:
         found = snapshots.mounts(self._client, self._snapshotter, names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 from longshore.model.names import Names
@@ -46,5 +46,5 @@ class LogFiles(Protocol):
         until: float | None = None,
         timestamps: bool = False,
         stream: str | None = None,
-    ) -> Iterator[LogChunk]:
+    ) -> Generator[LogChunk, None, None]:
         """See `Service.logs`."""

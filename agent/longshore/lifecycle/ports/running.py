@@ -51,18 +51,38 @@ class ContainerRecords(Protocol):
 
 
 class Tasks(Protocol):
-    def begin(self, names: Names, stdout: Path, stderr: Path, ids: Ids | None = None) -> None:
+    def begin(
+        self,
+        names: Names,
+        stdout: Path,
+        stderr: Path,
+        ids: Ids | None = None,
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+    ) -> None:
         """Asks for the task and returns at once; what comes of it, `create` says. `ids`: its root
-        file system is what `UserNamespaces` made of the snapshot."""
+        file system is what `UserNamespaces` made of the snapshot. `tty`: a terminal, all of whose
+        output goes to `stdout`. `stdin`: its input is what comes through a `Console`."""
 
-    def create(self, names: Names, stdout: Path, stderr: Path, ids: Ids | None = None) -> int:
+    def create(
+        self,
+        names: Names,
+        stdout: Path,
+        stderr: Path,
+        ids: Ids | None = None,
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+    ) -> int:
         """Returns the pid of the waiting first process, begun here or before.
 
         Raises StartFailed and its children.
         """
 
-    def start(self, names: Names) -> None:
-        """Raises CommandNotFound, StartFailed. A task that runs already is fine."""
+    def start(self, names: Names, console: Path | None = None) -> None:
+        """Raises CommandNotFound, StartFailed. A task that runs already is fine. `console`: the
+        file that has the output of its terminal, also of earlier runs."""
 
     def update(self, names: Names, limits: Limits) -> None:
         """Has the runtime set the limits of its cgroup again. Raises NotFound, and HostFailed for

@@ -11,7 +11,9 @@ def do(context: Context) -> None:
     host, names, facts = context.host, context.names, context.record.facts
     if facts.pid is None:
         logs = (host.layout.stdout(names), host.layout.stderr(names))
-        context.learn(pid=host.tasks.create(names, *logs, facts.ids))
+        spec = context.record.spec
+        pid = host.tasks.create(names, *logs, facts.ids, tty=spec.tty, stdin=spec.stdin)
+        context.learn(pid=pid)
 
 
 def undo(host: Host, names: Names) -> None:

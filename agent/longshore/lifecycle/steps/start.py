@@ -9,7 +9,8 @@ from longshore.model.names import Names
 
 def do(context: Context) -> None:
     context.watch_exit()
-    context.host.tasks.start(context.names)
+    console = context.host.layout.stdout(context.names) if context.record.spec.tty else None
+    context.host.tasks.start(context.names, console)
 
 
 def undo(host: Host, names: Names) -> None:

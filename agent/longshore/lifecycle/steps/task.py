@@ -21,7 +21,8 @@ def do(context: Context) -> None:
     context.learn(pid=None)
     record.renew(context)
     logs = (host.layout.stdout(names), host.layout.stderr(names))
-    host.tasks.begin(names, *logs, context.record.facts.ids)
+    spec = context.record.spec
+    host.tasks.begin(names, *logs, context.record.facts.ids, tty=spec.tty, stdin=spec.stdin)
 
 
 def undo(host: Host, names: Names) -> None:
