@@ -32,6 +32,7 @@ from longshore.host.log_watch import LogWatch
 from longshore.host.logs import Logs
 from longshore.lifecycle.admission import Admission
 from longshore.lifecycle.agent import Agent
+from longshore.lifecycle.asking import Asking
 from longshore.lifecycle.changes import Changes
 from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.collection import Collection, Watermarks
@@ -41,6 +42,7 @@ from longshore.lifecycle.copying import Copying
 from longshore.lifecycle.execs import Commands
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.fitting import Fitting
+from longshore.lifecycle.health import Health, Rates
 from longshore.lifecycle.holds import Holds
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.log_keeping import LogKeeping
@@ -149,7 +151,12 @@ class Daemon:
         )
         sweep = Sweep(
             *(there.host, journal, converge, CLOCK, pace, workers.soon, restarts),
-            lambda: [*there.findings(), *reload.findings(), *log_keeping.findings()],
+            lambda: [
+                *there.findings(),
+                *reload.findings(),
+                *log_keeping.findings(),
+                *health.findings(),
+            ],
             collect=collection.run,
             volumes=volumes.look,
             rest=stats.rest,
@@ -175,6 +182,14 @@ class Daemon:
         containers = Containers(
             *(journal, converge, admission, changes, CLOCK.now, workers.soon),
             *(fetches, holds, there.host.tasks),
+        )
+        health = Health(
+            *(journal, changes, there.host.tasks),
+            Asking(there.probes, there.execs, CLOCK.timer).ask,
+            {"restart": containers.restart, "stop": containers.stop},
+            CLOCK,
+            Rates(config.health.workers, config.health.exec_rate),
+            random.random,
         )
         agent = Agent(
             containers=containers,
@@ -218,6 +233,7 @@ class Daemon:
             planning=Planning(journal, admission, CLOCK.now),
             archive=archives.opened,
             copying=Copying(there.host, journal, converge, there.copies, CLOCK.now),
+            newest=health.newest,
         )
 
         def reconnected() -> None:
@@ -231,6 +247,7 @@ class Daemon:
         self._run(lambda: starters.start(converge.visit), starters.stop)
         self._run(timers.start, timers.stop)
         self._run(sweep.start, sweep.stop)
+        self._run(health.start, health.stop)
 
         def heard(id: str, topic: str) -> None:
             if topic == OUT_OF_MEMORY:

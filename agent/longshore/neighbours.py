@@ -45,6 +45,7 @@ from longshore.host.lacks import cannot
 from longshore.host.limit_support import Ground, check_limits
 from longshore.host.named import NamedVolumes
 from longshore.host.network import Network
+from longshore.host.probes import Probes
 from longshore.host.processes import Processes
 from longshore.host.registry.registries import Registries
 from longshore.host.secrets import Secrets
@@ -85,6 +86,7 @@ class Neighbourhood:
     execs: Execs
     consoles: Consoles
     copies: Copies
+    probes: Probes
     network: NetworkConfig
     identity: Identity
     apply: Callable[[Settings], None]
@@ -157,6 +159,12 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
         room=lambda: image_space().free,
     )
 
+    probes = Probes(layout)
+
+    def interrupt() -> None:
+        images.stop()
+        probes.stop()
+
     def close() -> None:
         registries.stop()
         network.close()
@@ -224,6 +232,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
         Execs(client, layout, rootfs, node.capabilities),
         Consoles(client, layout),
         copies,
+        probes,
         net,
         Identity(
             name=config.node_name,
@@ -265,7 +274,7 @@ def meet(config: Config, layout: Layout, client: Client) -> Neighbourhood:
             *registries.findings(),
         ],
         beside={DISK if on_one_disk else LOGS: config.logs.max_size},
-        interrupt=images.stop,
+        interrupt=interrupt,
         close=close,
     )
 

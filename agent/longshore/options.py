@@ -287,6 +287,21 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             help=f"How many ranges of {SIZE} numbers; each such container has one to itself.",
         ),
     ],
+    "health": [
+        cfg.IntOpt(
+            "workers",
+            default=8,
+            min=1,
+            help="Probes at once; as many again of those that run a command, or failed, or were "
+            "slow the last time.",
+        ),
+        cfg.FloatOpt(
+            "exec_rate",
+            default=10.0,
+            min=0.1,
+            help="Probes that run a command in a container, each second at most.",
+        ),
+    ],
     "bus": [
         cfg.BoolOpt(
             "enabled",

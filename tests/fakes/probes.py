@@ -1,4 +1,4 @@
-"""Servers in memory, and commands, that are well or not on order."""
+"""Servers in memory that are well or not on order; tests/contract has them beside real ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 
 from fakes.host import FakeNetwork
 from longshore.errors import LongshoreError, NotFound
-from longshore.model.execs import Command
-from longshore.model.names import Names
 from longshore.model.probing import Where
-from longshore.model.status import ExecStatus
 
 #: Seconds that a probe hangs at most: longer than any test should take.
 _HELD = 20.0
@@ -49,18 +46,3 @@ class FakeProbes:
         if not where.shared and id not in self.network.attached:
             raise NotFound(f"cannot probe container {id}: its network is gone", object=id)
         return self.listening.get(id, {}).get(port, (False, "nobody listens"))
-
-
-@dataclass
-class FakeRuns:
-    """`ends`: with what commands end."""
-
-    ends: ExecStatus = field(default_factory=lambda: ExecStatus(exit_code=0))
-    ran: list[tuple[str, Command]] = field(default_factory=list)
-    error: LongshoreError | None = None
-
-    def run(self, names: Names, command: Command, *, timeout: float, output_max: int) -> ExecStatus:
-        self.ran.append((names.id, command))
-        if self.error is not None:
-            raise self.error
-        return self.ends

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fakes.execs import FakeExecs
 from fakes.images import an_image
 from fakes.lifecycle import Lifecycle, a_spec, ask, until
-from fakes.probes import FakeProbes, FakeRuns
+from fakes.probes import FakeProbes
 from longshore.errors import CommandNotFound, HostUnavailable, NotFound
 from longshore.lifecycle.asking import Asking
 from longshore.lifecycle.clock import Clock
@@ -39,7 +41,8 @@ class Node:
     def __init__(self, life: Lifecycle, time: Time, rates: Rates | None = None) -> None:
         self.life, self.time, self.rates = life, time, rates or Rates()
         self.probes = FakeProbes(life.fake.network)
-        self.runs = FakeRuns()
+        self.runs = FakeExecs()
+        self.come_to(ExecStatus(exit_code=0))
         self.health = self._made()
 
     def _made(self) -> Health:
@@ -56,6 +59,10 @@ class Node:
         )
         health.start()
         return health
+
+    def come_to(self, outcome: ExecStatus | BaseException) -> None:
+        """What comes of `up` from now on."""
+        self.runs.outcomes["up"] = deque([outcome] * 100)
 
     def next_life(self) -> None:
         self.health.stop(10.0)
@@ -306,32 +313,23 @@ EXEC = {"type": "exec", "command": ["up"], "interval": 10.0, "retries": 1}
 
 
 @pytest.mark.parametrize(
-    ("ends", "error", "state", "said"),
+    ("outcome", "state", "said"),
     [
-        (ExecStatus(exit_code=0, stdout="fine\n"), None, "healthy", "fine"),
-        (ExecStatus(exit_code=0, stdout="ü" * 300), None, "healthy", "ü" * 256),
-        (ExecStatus(exit_code=1), None, "unhealthy", "exit code 1"),
-        (ExecStatus(exit_code=1, stderr="no"), None, "unhealthy", "exit code 1: no"),
-        (
-            ExecStatus(exit_code=137, timed_out=True),
-            None,
-            "unhealthy",
-            "up: not done in 30 s",
-        ),
-        (
-            None,
-            CommandNotFound("cannot run up: no such file"),
-            "unhealthy",
-            "cannot run up: no such file",
-        ),
-        (None, NotFound("cannot run up: it does not run"), "starting", ""),
-        (None, HostUnavailable("cannot run up: away"), "starting", ""),
+        (ExecStatus(exit_code=0, stdout="fine\n"), "healthy", "fine"),
+        (ExecStatus(exit_code=0, stdout="ü" * 300), "healthy", "ü" * 256),
+        (ExecStatus(exit_code=1), "unhealthy", "exit code 1"),
+        (ExecStatus(exit_code=1, stderr="no"), "unhealthy", "exit code 1: no"),
+        (ExecStatus(exit_code=137, timed_out=True), "unhealthy", "up: not done in 30 s"),
+        (CommandNotFound("cannot run up: no such file"), "unhealthy",
+         "cannot run up: no such file"),
+        (NotFound("cannot run up: it does not run"), "starting", ""),
+        (HostUnavailable("cannot run up: away"), "starting", ""),
     ],
-)
+)  # fmt: skip
 def test_what_commands_come_to(
-    node: Node, ends: ExecStatus | None, error: Any, state: str, said: str
+    node: Node, outcome: ExecStatus | BaseException, state: str, said: str
 ) -> None:
-    node.runs.ends, node.runs.error = ends or ExecStatus(exit_code=0), error
+    node.come_to(outcome)
     spec = node.running(health=EXEC)
     node.turn()
     health = node.record(spec).health

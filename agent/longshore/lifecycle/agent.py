@@ -74,6 +74,7 @@ class Agent:
 
     Args:
         archive: opens what the bus asks to load; raises PolicyForbids for what it may not.
+        newest: with what was found of its health since it was last written down.
     """
 
     containers: Containers
@@ -93,6 +94,7 @@ class Agent:
     archive: Callable[[Path], AbstractContextManager[Path]]
     commands: Commands
     copying: Copying
+    newest: Callable[[ContainerStatus], ContainerStatus]
 
     def create(
         self,
@@ -144,10 +146,10 @@ class Agent:
         return self.commands.attach(ref, follow, stdin=stdin)
 
     def show(self, ref: str) -> ContainerStatus:
-        return self.containers.show(ref)
+        return self.newest(self.containers.show(ref))
 
     def list(self, filter: Filter = EVERYTHING) -> Sequence[ContainerStatus]:
-        return self.containers.list(filter)
+        return [self.newest(one) for one in self.containers.list(filter)]
 
     def wait(
         self, ref: str, condition: str, timeout: float, still: Callable[[], bool] = lambda: True
