@@ -33,7 +33,7 @@ if $(2); then printf '=== %s: %d s\n' '$(1)' $$(($$(date +%s) - start)); \
 else code=$$?; printf '=== %s: failed (%d) after %d s\n' '$(1)' $$code $$(($$(date +%s) - start)) >&2; exit $$code; fi
 endef
 
-.PHONY: help setup test test-long demo demo-stop readme fields install config-sample clean
+.PHONY: help setup test test-long demo demo-stop readme fields verbs install config-sample clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -46,6 +46,7 @@ help:
 	@echo 'make install        DESTDIR=$(DESTDIR) PREFIX=$(PREFIX): package, commands, systemd files'
 	@echo 'make readme         writes the generated parts of README.md'
 	@echo 'make fields         writes tests/FIELDS.md: every field of a spec, and what proves it'
+	@echo 'make verbs          writes tests/VERBS.md: every verb in every state, over both doors'
 	@echo 'make config-sample  writes systemd/longshore.conf.sample from the option declarations'
 	@echo 'make clean          removes what these targets made in this folder'
 
@@ -73,6 +74,9 @@ readme: setup
 
 fields: setup
 	$(call step,fields,PYTHONPATH=tests $(bin)/python -m fields.table)
+
+verbs: setup
+	$(call step,verbs,PYTHONPATH=tests $(bin)/python -m verbs.table)
 
 config-sample: setup
 	$(call step,config sample,$(bin)/longshore-agent --print-config-sample > systemd/longshore.conf.sample)

@@ -79,6 +79,12 @@ def test_verbs(agents: Agents, nodes: ComputeClient, node: str, service: FakeSer
     assert nodes.start(node, ref, wait="accepted").state == "running"
     assert nodes.stop(node, ref, grace=1.5, wait="stopped").state == "stopped after 1.5"
     assert nodes.stop(node, ref).state == "stopped after None"
+    assert nodes.restart(node, ref, grace=2).state == "restarted after 2.0"
+    assert nodes.kill(node, ref).state == "killed by SIGKILL"
+    assert nodes.kill(node, ref, signal="HUP", wait="killed").state == "killed by HUP"
+    assert nodes.pause(node, ref).state == "paused"
+    assert nodes.unpause(node, ref).state == "running"
+    assert nodes.rename(node, ref, "other").state == "renamed to other"
     assert nodes.show(node, ref).id == ref
     assert [one.id for one in nodes.list(node)] == [ref]
     assert nodes.delete(node, ref, force=True).state == "absent, forced True"

@@ -14,6 +14,7 @@ from longshore.model import copy_messages as copies
 from longshore.model import exec_messages as execs
 from longshore.model import image_messages as asks
 from longshore.model import log_messages as logs
+from longshore.model import operation_messages as operations
 from longshore.model import stats_messages as stats
 from longshore.model import story_messages as stories
 from longshore.model import upkeep_messages as upkeep
@@ -104,6 +105,11 @@ BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
     (wire.Stop, {**REF, "grace": True}, ["grace"]),
     (wire.Stop, {**REF, "force": True}, ["force"]),
     (wire.Delete, {**REF, "force": 1}, ["force"]),
+    (operations.Restart, {**REF, "grace": -1}, ["grace"]),
+    (operations.Kill, {**REF, "signal": 15}, ["signal"]),
+    (operations.Pause, {**REF, "wait": "running"}, ["wait"]),
+    (operations.Unpause, {**REF, "wait": "paused"}, ["wait"]),
+    (operations.Rename, {**REF, "name": "../x"}, ["name"]),
     (wire.Show, {}, ["ref"]),
     (wire.Show, {"ref": ["web"]}, ["ref"]),
     (upkeep.ListContainers, {"all": True}, ["all"]),
@@ -237,6 +243,7 @@ def test_the_oldest_version_that_knows_it() -> None:
     assert wire.version_for("stats", {}) == wire.VERSION == "1.3"
     assert wire.version_for("wait", {"ref": "a"}) == wire.VERSION == "1.3"
     assert wire.version_for("logs", {"ref": "web", "since": 5}) == wire.VERSION == "1.3"
+    assert wire.version_for("pause", {}) == wire.VERSION == "1.3"
     assert wire.version_for("execute", {}) == wire.VERSION == "1.3"
 
 

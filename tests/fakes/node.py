@@ -75,6 +75,23 @@ class FakeNode(FakeService):
         self.asked.append(("stop", ref, grace))
         return self._to("stop", request, ref, "stopped", exit_code=143, finished_at=NOW + 90)
 
+    def restart(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        self.asked.append(("restart", ref, grace))
+        return self._to("restart", request, ref, "running")
+
+    def kill(self, request: Request, ref: str, *, signal: str = "SIGKILL") -> ContainerStatus:
+        self.asked.append(("kill", ref, signal))
+        return self._to("kill", request, ref, "stopped", exit_code=137, finished_at=NOW + 90)
+
+    def pause(self, request: Request, ref: str) -> ContainerStatus:
+        return self._to("pause", request, ref, "paused")
+
+    def unpause(self, request: Request, ref: str) -> ContainerStatus:
+        return self._to("unpause", request, ref, "running")
+
+    def rename(self, request: Request, ref: str, name: str) -> ContainerStatus:
+        return self._to("rename", request, ref, "running", name=name)
+
     def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
         self.asked.append(("delete", ref, force))
         gone = self._to("delete", request, ref, "absent")

@@ -242,6 +242,21 @@ class FakeService:
     def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
         return self._change("delete", request, self._known(ref, f"absent, forced {force}"))
 
+    def restart(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        return self._change("restart", request, self._known(ref, f"restarted after {grace}"))
+
+    def kill(self, request: Request, ref: str, *, signal: str = "SIGKILL") -> ContainerStatus:
+        return self._change("kill", request, self._known(ref, f"killed by {signal}"))
+
+    def pause(self, request: Request, ref: str) -> ContainerStatus:
+        return self._change("pause", request, self._known(ref, "paused"))
+
+    def unpause(self, request: Request, ref: str) -> ContainerStatus:
+        return self._change("unpause", request, self._known(ref, "running"))
+
+    def rename(self, request: Request, ref: str, name: str) -> ContainerStatus:
+        return self._change("rename", request, self._known(ref, f"renamed to {name}"))
+
     def show(self, ref: str) -> ContainerStatus:
         self._arrive("show")
         return self._known(ref, self.containers[ref].state if ref in self.containers else "")

@@ -172,6 +172,10 @@ ROWS: Mapping[str, Row] = {
     "stop_signal": Row(["SIGTERM", "SIGRTMIN+3"], ["TERM", "SIGFOO", "", 15]),
     "stop_grace": Row([0, 2.5, 86400], [-1, 86401, "10", True]),
     "auto_remove": Row(*_YES),
+    "restart.policy": Row(["always", "unless-stopped"], ["sometimes", True]),
+    "restart.retries": Row(
+        [1, 1_000_000], [0, -1, "3", 1_000_001], {"restart.policy": "on-failure"}
+    ),
     "security.cap_add": Row([["NET_ADMIN"], ["ALL"]], [["FLY"], ["CAP_NET_ADMIN"], "ALL"]),
     "security.cap_drop": Row([["ALL"], ["CHOWN"]], [["all"], [""]]),
     "security.read_only_rootfs": Row(*_YES),

@@ -13,7 +13,7 @@ import pytest
 
 from fakes.lifecycle import STEPS, Died, Lifecycle, a_spec, ask, patched
 from longshore.errors import HostFailed, HostUnavailable, LongshoreError
-from longshore.lifecycle.create import CREATE
+from longshore.lifecycle.create import CREATE, RUN
 from longshore.model.state import State
 
 PUBLISHED: dict[str, Any] = {"ports": [{"container_port": 80, "host_port": 8080}]}
@@ -25,6 +25,8 @@ EVERYTHING: dict[str, Any] = {
     "security": {"user_namespace": True},
     "secrets": [{"name": "password", "value": "s3cret"}],
 }
+
+RUNNING = [step.name for step in RUN]
 
 
 def fail(*_: Any) -> None:
@@ -159,6 +161,84 @@ def test_dies_while_rolling_back(tmp_path: Path, step: str, when: str) -> None:
     assert life.containers.create(request, spec).state == "running"
     life.containers.delete(ask(), spec.id, force=True)
     assert life.fake.left() == {}
+
+
+@pytest.mark.parametrize("how", ["do", "undo"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", RUNNING)
+def test_dies_in_restart(tmp_path: Path, step: str, when: str, how: str) -> None:
+    life, spec, request = Lifecycle(tmp_path), a_spec(**EVERYTHING), ask()
+    life.containers.create(ask(), spec)
+    with patched(step, **{how: _dying(step, how, when)}), pytest.raises(Died):
+        life.containers.restart(request, spec.id)
+    life = life.next_life()
+    assert life.containers.show(spec.id).state == "running"
+    assert list(life.fake.tasks.there) == [spec.id]
+    assert len(life.fake.tasks.created) >= 2, "it is another process"
+    assert life.containers.restart(request, spec.id).state == "running"
+    life.containers.delete(ask(), spec.id, force=True)
+    assert life.fake.left() == {}
+
+
+@pytest.mark.parametrize("how", ["do", "undo"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", RUNNING)
+def test_dies_while_its_policy_starts_it_again(
+    tmp_path: Path, step: str, when: str, how: str
+) -> None:
+    life, spec = Lifecycle(tmp_path), a_spec(**EVERYTHING, restart={"policy": "always"})
+    life.containers.create(ask(), spec)
+    life.fake.tasks.end(spec.id, 1)
+    life.settle_hints()
+    with patched(step, **{how: _dying(step, how, when)}), pytest.raises(Died):
+        life.pass_time(1e5)
+    life = life.next_life()
+    life.pass_time(1e5)
+    record = life.journal.get(spec.id)
+    assert record is not None
+    assert (record.state, record.restarts) == (State.RUNNING, 1)
+    assert list(life.fake.tasks.there) == [spec.id]
+    life.containers.delete(ask(), spec.id, force=True)
+    assert life.fake.left() == {}
+
+
+@pytest.mark.parametrize("verb", ["pause", "unpause"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_dies_in_pause_and_unpause(
+    tmp_path: Path, verb: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life, spec, request = Lifecycle(tmp_path), a_spec(), ask()
+    life.containers.create(ask(), spec)
+    if verb == "unpause":
+        life.containers.pause(ask(), spec.id)
+    call = {"pause": "pause", "unpause": "resume"}[verb]
+    real = getattr(life.fake.tasks, call)
+
+    def dying(names: Any) -> None:
+        if when == "after":
+            real(names)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(life.fake.tasks, call, dying)
+        with pytest.raises(Died):
+            getattr(life.containers, verb)(request, spec.id)
+    life = life.next_life()
+    wanted = {"pause": "paused", "unpause": "running"}[verb]
+    assert life.containers.show(spec.id).state == wanted
+    assert life.fake.tasks.there[spec.id].status == wanted
+    assert getattr(life.containers, verb)(request, spec.id).state == wanted
+
+
+def _dying(step: str, how: str, when: str) -> Any:
+    (real,) = [getattr(one, how) for one in CREATE if one.name == step]
+
+    def call(*arguments: Any) -> None:
+        if when == "after":
+            real(*arguments)
+        raise Died
+
+    return call
 
 
 def test_the_matrix_has_a_row_for_every_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,7 @@ from longshore.bus.copy_client import CopyVerbs
 from longshore.bus.exec_client import ExecVerbs
 from longshore.bus.image_client import ImageVerbs, all_of, credential_of, one_of
 from longshore.bus.log_client import LogVerbs
+from longshore.bus.operation_client import OperationVerbs
 from longshore.bus.stats_client import StatsVerbs
 from longshore.bus.story_client import StoryVerbs
 from longshore.bus.transport import open_bus
@@ -55,6 +56,7 @@ class ComputeClient(
     ExecVerbs,
     ImageVerbs,
     LogVerbs,
+    OperationVerbs,
     StatsVerbs,
     StoryVerbs,
     UpkeepVerbs,

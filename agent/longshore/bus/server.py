@@ -20,6 +20,7 @@ from longshore.bus.exec_verbs import Execs
 from longshore.bus.image_verbs import Images
 from longshore.bus.link import Link
 from longshore.bus.log_verbs import Logs
+from longshore.bus.operation_verbs import Operations
 from longshore.bus.stats_verbs import Stats
 from longshore.bus.story_verbs import Stories
 from longshore.bus.transport import Bus, open_bus, queue, target
@@ -80,6 +81,7 @@ class BusServer:
             Execs(door),
             Images(door),
             Logs(door),
+            Operations(door),
             Stats(door),
             Stories(door),
             Upkeep(door),

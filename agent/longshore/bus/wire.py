@@ -8,6 +8,11 @@ what concerns images by `model.image_messages`.
     start           request_id ref  [generation wait]                   → a container
     stop            request_id ref  [generation wait grace]             → a container
     delete          request_id ref  [generation wait force]             → a container
+    restart         request_id ref  [generation wait grace]             → a container
+    kill            request_id ref  [generation wait signal]            → a container
+    pause           request_id ref  [generation wait]                   → a container
+    unpause         request_id ref  [generation wait]                   → a container
+    rename          request_id ref name  [generation wait]              → a container
     show            ref                                                 → a container
     list            [labels states names ids images health sort limit after] → containers
     wait            ref             [condition timeout]                 → a container
@@ -51,10 +56,10 @@ node has configured.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
 from longshore.errors import InvalidRequest, MessageTooLarge
 from longshore.model import copy_messages as copies
@@ -62,19 +67,17 @@ from longshore.model import exec_messages as execs
 from longshore.model import image_messages as images
 from longshore.model import log_messages as logs
 from longshore.model import message as messages
+from longshore.model import operation_messages as operations
 from longshore.model import spec as specs
 from longshore.model import stats_messages as stats
 from longshore.model import story_messages as stories
 from longshore.model import upkeep_messages as upkeep
 from longshore.model import volume_messages as volumes
-from longshore.model.message import Message, Path, Ref, RequestId
+from longshore.model.message import Message, Path, Ref
 from longshore.model.request import (
-    ACCEPTED,
     Request,
     Verb,
-    generation_fault,
     goal_of,
-    wait_fault,
 )
 from longshore.model.status import Value
 from longshore.model.transfer import Credential
@@ -84,42 +87,7 @@ VERSION = "1.3"
 T = TypeVar("T")
 
 
-def _without(fault: Callable[[T], str | None]) -> Callable[[T], T]:
-    def checked(value: T) -> T:
-        why = fault(value)
-        if why:
-            raise ValueError(why)
-        return value
-
-    return checked
-
-
-class Intent(Message):
-    """A message that changes a container; `generation` and `wait` as in `model.request.Request`."""
-
-    request_id: RequestId
-    generation: Annotated[int | None, AfterValidator(_without(generation_fault))] = None
-    wait: str | None = None
-
-    @property
-    def goal(self) -> str:
-        """The word for `wait` that means: once it is carried out."""
-        return goal_of(Verb(self.verb))
-
-    @model_validator(mode="after")
-    def _word(self) -> Self:
-        why = wait_fault(self.wait, self.goal)
-        if why:
-            raise ValueError(why)
-        return self
-
-    def request(self, origin: str) -> Request:
-        return Request(
-            id=self.request_id,
-            generation=self.generation,
-            origin=origin,
-            wait=ACCEPTED if self.wait == ACCEPTED else None,
-        )
+Intent = operations.Intent
 
 
 class Create(Intent):
@@ -179,6 +147,8 @@ MESSAGES: Mapping[str, type[Message]] = {
         *(Create, Start, Stop, Delete),
         *(Show, LoadImage, ListImages, ShowNode),
         *(upkeep.ListContainers, upkeep.WaitFor, upkeep.PruneContainers, upkeep.PlanChange),
+        *(operations.Restart, operations.Kill, operations.Pause, operations.Unpause),
+        operations.Rename,
         *(images.ShowImage, images.PullImage, images.PrefetchImage, images.PushImage),
         *(images.SaveImages, images.TagImage, images.RemoveImage, images.PruneImages),
         images.CommitContainer,

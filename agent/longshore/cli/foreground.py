@@ -35,7 +35,7 @@ from longshore.model.status import LogChunk
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: What a change says of one that has ended.
 _OVER = ("stopped", "absent")
-_ALIVE = ("starting", "running", "stopping")
+_ALIVE = ("starting", "running", "paused", "restarting", "stopping")
 #: Seconds between looks at whether it is over; signals are noticed at once.
 _LOOK = 0.05
 #: Seconds that the agent may take to say what it knows.

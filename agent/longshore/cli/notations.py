@@ -49,6 +49,12 @@ def flavor(text: str) -> dict[str, Any]:
     return {"name": text}
 
 
+def restart(text: str) -> dict[str, Any]:
+    """`no`, `on-failure[:times]`, `always`, `unless-stopped`."""
+    policy, colon, times = text.partition(":")
+    return {"policy": policy, **({"retries": number(times)} if colon else {})}
+
+
 def storage_opt(text: str) -> int:
     """`size=10g`, docker's word for the writable layer's size."""
     key, _, value = text.partition("=")

@@ -213,6 +213,9 @@ OPTIONS = (
     Option(("--health-budget",), "health.budget", int,
            "How often in an hour that is done; otherwise 5."),
     _flag(("--rm",), "auto_remove", "Delete it once it has ended."),
+    Option(("--restart",), "restart", Notation("policy", notations.restart),
+           "Start it again once it has ended: no (the default), on-failure[:TIMES], always or "
+           "unless-stopped."),
     Option(("--stop-timeout",), "stop_grace", SECONDS, "Seconds until SIGKILL; otherwise 10."),
 )  # fmt: skip
 

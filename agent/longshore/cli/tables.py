@@ -95,9 +95,19 @@ def _health(health: HealthStatus | None) -> str:
     return f" (health: {health.state})" if health.state == "starting" else f" ({health.state})"
 
 
+def _restarting(one: ContainerStatus, now: float) -> str:
+    """`Restarting in 3 s (2 so far)`."""
+    left = 0.0 if one.restart_at is None else one.restart_at - now
+    when = f" in {max(1, round(left))} s" if left > 0 else ""
+    return f"Restarting{when} ({one.restarts} so far)"
+
+
 _STATUS: Mapping[str, Callable[[ContainerStatus, float], str]] = {
     "running": _up,
+    "paused": lambda one, now: f"Up {units.span(now - (one.started_at or now))} (Paused)",
+    "restarting": _restarting,
     "stopped": _exited,
+    "error": lambda one, _: f"Error: {one.error.code if one.error else one.reason}",
     "created": lambda one, now: f"Created {units.ago(one.created_at, now)}",
     "failed": lambda one, _: f"Failed: {one.error.code if one.error else one.reason}",
 }

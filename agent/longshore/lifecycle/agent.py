@@ -124,6 +124,21 @@ class Agent:
     def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
         return self.containers.delete(request, ref, force=force)
 
+    def restart(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        return self.containers.restart(request, ref, grace=grace)
+
+    def kill(self, request: Request, ref: str, *, signal: str = "SIGKILL") -> ContainerStatus:
+        return self.containers.kill(request, ref, signal=signal)
+
+    def pause(self, request: Request, ref: str) -> ContainerStatus:
+        return self.containers.pause(request, ref)
+
+    def unpause(self, request: Request, ref: str) -> ContainerStatus:
+        return self.containers.unpause(request, ref)
+
+    def rename(self, request: Request, ref: str, name: str) -> ContainerStatus:
+        return self.containers.rename(request, ref, name)
+
     def execute(
         self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
     ) -> ExecStatus:

@@ -21,7 +21,9 @@ BEGIN, PULL = "begin", "pull"
 #: Lane → its verbs. Creates and starts go over to `pull` when they will have to wait there.
 LANES: Mapping[str, tuple[str, ...]] = {
     BEGIN: ("create", "start"),
-    "stop": ("stop",),
+    "stop": ("stop", "restart"),
+    # What takes a moment, and must get through while the others wait.
+    "signal": ("kill", "pause", "unpause", "rename"),
     "delete": ("delete",),
     PULL: ("pull_image",),
     "image": ("load_image", "push_image", "save_images", "commit"),
@@ -56,6 +58,7 @@ def sizes(workers: int) -> dict[str, int]:
     return {
         BEGIN: workers,
         "stop": max(2, workers // 2),
+        "signal": max(4, workers // 2),
         "delete": workers,
         PULL: max(8, 4 * workers),
         "image": max(2, workers // 4),

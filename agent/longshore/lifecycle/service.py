@@ -65,6 +65,21 @@ class Service(Protocol):
     def delete(self, request: Request, ref: str, *, force: bool = False) -> ContainerStatus:
         """Returns its last status, with state `absent`. `force`: also while it runs."""
 
+    def restart(self, request: Request, ref: str, *, grace: float | None = None) -> ContainerStatus:
+        """Ends its process as `stop` does, if it runs, and starts it again."""
+
+    def kill(self, request: Request, ref: str, *, signal: str = "SIGKILL") -> ContainerStatus:
+        """Sends a signal (a name, with or without SIG, or a number) to its first process. One
+        killed by SIGKILL stays stopped, and this returns once it is; what another signal leads to
+        is its restart policy's to say."""
+
+    def pause(self, request: Request, ref: str) -> ContainerStatus: ...
+
+    def unpause(self, request: Request, ref: str) -> ContainerStatus: ...
+
+    def rename(self, request: Request, ref: str, name: str) -> ContainerStatus:
+        """Raises NameInUse. What its processes see stays, also a host name that was its name."""
+
     def execute(
         self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
     ) -> ExecStatus:

@@ -13,6 +13,7 @@ from longshore.local.calls import Calls
 from longshore.local.copy_client import CopyVerbs
 from longshore.local.exec_client import ExecVerbs, Stream
 from longshore.local.image_client import ImageVerbs, credential_of, message
+from longshore.local.operation_client import OperationVerbs
 from longshore.local.stats_client import StatsVerbs
 from longshore.local.story_client import StoryVerbs
 from longshore.local.upkeep_client import UpkeepVerbs
@@ -37,6 +38,7 @@ class LocalClient(
     CopyVerbs,
     ExecVerbs,
     ImageVerbs,
+    OperationVerbs,
     StatsVerbs,
     StoryVerbs,
     UpkeepVerbs,

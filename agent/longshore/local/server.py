@@ -20,6 +20,7 @@ from longshore.local.door import Door
 from longshore.local.exec_service import ExecService
 from longshore.local.health import WATCHERS, Health
 from longshore.local.image_service import ImageService
+from longshore.local.operation_service import OperationService
 from longshore.local.peers import Peers
 from longshore.local.service import STREAMS, AgentService
 from longshore.local.stats_service import StatsService
@@ -107,6 +108,7 @@ class LocalServer:
         parts = (
             AgentService(self._service, door, self._max_message),
             CopyService(self._service, door, self._max_image),
+            OperationService(self._service, door),
             ExecService(self._service, door),
             ImageService(self._service, door, self._max_image),
             VolumeService(self._service, door),
