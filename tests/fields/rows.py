@@ -154,6 +154,8 @@ ROWS: Mapping[str, Row] = {
     ),
     "limits.disk": Row([MIB, 2**60], [0, MIB - 1, "1g"]),
     "init": Row(*_YES),
+    "tty": Row(*_YES),
+    "stdin": Row(*_YES),
     "health.type": Row(["none"], ["ping", None, ""]),
     "health.command": Row(
         [["true"], ["/bin/sh", "-c", "exit 1"]],

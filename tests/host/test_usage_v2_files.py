@@ -24,7 +24,8 @@ from longshore.model.status import (
     PressureStats,
 )
 
-ID = str(uuid4())
+OTHER = "63fd9fb2-e5a8-4b6f-b77a-0408292da764"
+ID = "7bd7a4ef-dd23-441e-a269-be4d8b56c1d6"
 LIMITED = Running(ID, "web", 7, ("eth0",), cpus=0.5, memory=2**26, pids_limit=32)
 FILES = {
     "cpu.stat": "usage_usec 2500000\nuser_usec 1500000\nsystem_usec 1000000\n"
@@ -154,7 +155,10 @@ def test_what_a_kernel_or_a_node_lacks_is_nothing(tmp_path: Path) -> None:
     usage.keep(())
 
 
-@pytest.mark.parametrize("cgroup", ["/", f"/longshore/{uuid4()}", "/user.slice/session-1.scope"])
+@pytest.mark.parametrize(
+    "cgroup",
+    ["/", f"/longshore/{OTHER}", "/user.slice/session-1.scope"],
+)
 def test_another_process_with_its_number(tmp_path: Path, cgroup: str) -> None:
     usage = v2_host(tmp_path, CGROUPFS, {CGROUPFS: FILES})
     (tmp_path / "proc/7/cgroup").write_text(f"0::{cgroup}\n")
