@@ -212,6 +212,20 @@ def test_it_is_ended_and_says_why(lab: Lab, act: str, desired: str) -> None:
     )
 
 
+def test_what_is_frozen_is_not_probed(lab: Lab) -> None:
+    one = running(lab, {"type": "tcp", "port": 80, **FAST, "retries": 1, "timeout": 0.3})
+    comes(lab, one, "healthy")
+    lab.client.pause(one.id)
+    at = health(lab, one).at
+    # Others are probed meanwhile, again and again.
+    other = running(lab, {"type": "tcp", "port": 80, **FAST})
+    comes(lab, other, "healthy")
+    assert health(lab, one).at == at
+    lab.client.unpause(one.id)
+    until(lambda: health(lab, one).at != at)
+    assert health(lab, one).state == "healthy"
+
+
 def test_probes_make_no_process(lab: Lab, tmp_path: Path) -> None:
     ones = [
         running(lab, {"type": "http", "port": 80, **FAST}),
