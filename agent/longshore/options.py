@@ -376,7 +376,7 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
         ),
         cfg.FloatOpt(
             "rate",
-            default=10.0,
+            default=5.0,
             min=0.1,
             help="Such starts on this node in a second, so that verbs find it at leisure.",
         ),
