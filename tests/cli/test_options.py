@@ -204,6 +204,10 @@ CASES: list[tuple[list[str], str, Any]] = [
         {"2MB": 64 * MIB, "1GB": 0},
     ),
     (["--init"], "init", True),
+    (["-i", "--interactive"], "stdin", True),
+    (["-t", "--tty"], "tty", True),
+    (["--restart", "unless-stopped"], "restart", {"policy": "unless-stopped", "retries": None}),
+    (["--restart", "on-failure:3"], "restart", {"policy": "on-failure", "retries": 3}),
     (["--group-add", "audio", "--group-add", "44"], "groups", ["audio", "44"]),
     (["--domainname", "example.org"], "domain", "example.org"),
     (

@@ -288,7 +288,7 @@ def test_start_fails(faulty: Faulty, step: str, when: str) -> None:
     with pytest.raises(LongshoreError, match="the test says so"):
         client.start(created.id)
     stopped = client.show(created.id)
-    assert (stopped.state, stopped.ports) == ("stopped", created.ports)
+    assert (stopped.state, stopped.ports) == ("error", created.ports)
     assert faulty.lab.containerd.shims() == []
     until(lambda: not any(one.startswith(("interface", "netns")) for one in faulty.lab.left()))
     started = client.start(created.id)
