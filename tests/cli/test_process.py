@@ -203,7 +203,7 @@ def test_completion_in_bash(shell: Shell, node: FakeNode) -> None:
     node.add(WEB)
     node.add(WEB.model_copy(update={"id": WEB.id.replace("1f", "2f", 1), "name": "web"}))
     env = environment(shell)
-    assert completed(env, "longshore", "st") == ["start", "status", "stop"]
+    assert completed(env, "longshore", "st") == ["start", "stats", "status", "stop"]
     assert completed(env, "longshore", "stop", "") == [WEB.name, "web"]
     assert completed(env, "longshore", "rm", "-f", "we") == ["web"]
     assert completed(env, "longshore", "inspect", "2f1c") == [WEB.id.replace("1f", "2f", 1)]
