@@ -33,7 +33,7 @@ _NETWORK = (RESTART, "its network is made at each start")
 _WRITTEN = (RECREATE, "the agent's files for it are written when it is made")
 _FILLED = (RECREATE, "volumes are made and filled when it is made")
 _ADDRESS = (RECREATE, "the agent's files for it, written when it is made, say its address")
-_OF_IMAGE = (NEVER, "rebuild makes it of another image")
+_OF_IMAGE = (NEVER, "its layers are those of its image: another one is another container")
 
 #: Field, or the beginning of its path, as `tests/fields` writes it → when, and why. The longest
 #: one counts.
@@ -41,8 +41,8 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "id": (NEVER, "another id is another container"),
     "name": (LIVE, "a name is the agent's own; a host name made of it follows at the next start"),
     "image": _OF_IMAGE,
-    "pull": (NEVER, "it says how its image is got, and that is here: rebuild gets it anew"),
-    "image_credential": (NEVER, "it says who gets its image, and that is here: rebuild takes it"),
+    "pull": (NEVER, "it says how its image is got, and that is here already"),
+    "image_credential": (NEVER, "it says who gets its image, and that is here already"),
     "flavor": (LIVE, "a flavor is the limits that it stands for, which are told one by one"),
     "entrypoint": _PROCESS,
     "command": _PROCESS,
