@@ -70,6 +70,8 @@ def test_drift_is_found_put_right_and_told(
     assert "put right: limits.pids: asked 100, the kernel has 50" in now.reason
     assert now.facts.limits == AppliedLimits(pids=100)
     assert (life.sweep.run().findings, life.hints) == ((), [])
+    told = [one for one in life.changes.after(0, 0) if one.kind == "limits"]
+    assert [(one.id, one.state, one.reason) for one in told] == [(spec.id, "running", now.reason)]
 
 
 def test_a_disk_that_is_pulled_out_is_told_once(life: Lifecycle) -> None:

@@ -28,7 +28,7 @@ from longshore.lifecycle.slots import Slot, Slots
 from longshore.model.ending import unpausable
 from longshore.model.host import Image, Task
 from longshore.model.names import Names
-from longshore.model.plan import Action, plan
+from longshore.model.plan import Act, Action, plan
 from longshore.model.record import Record
 from longshore.model.request import Verb
 from longshore.model.state import Happening, State, after
@@ -232,6 +232,9 @@ class Converge:
             if now.state is not before.state:
                 LOG.info("container %s: %s → %s: %s", *_told(before, now))
                 self._changes.add(now, before.state)
+        if action.act is Act.KEEP and "facts" in result.changes:
+            # It found other limits than were asked for: the reason says which.
+            self._changes.add(wanted, wanted.state, kind="limits")
         return wanted.state is following.state and not _goes_on(following, result)
 
     def _watch_exit(self, names: Names) -> None:
