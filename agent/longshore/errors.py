@@ -28,6 +28,7 @@
     ├── StartFailed           the host refused the container; the container is at fault
     │   ├── CommandNotFound
     │   ├── LimitNotApplied
+    │   ├── UpdateTakenBack     its new version is; it has the one before again
     │   └── BadImage
     ├── HostFailed            a neighbour (containerd, the kernel, the disk) failed
     │   ├── HostUnavailable     it could not be reached, or is too old or missing a feature
@@ -219,6 +220,13 @@ class CommandNotFound(StartFailed):
 
 class LimitNotApplied(StartFailed):
     code = "limit_not_applied"
+
+
+class UpdateTakenBack(StartFailed):
+    """A new version of a container was no good: `details` have its number (`version`), that of the
+    one that is in use again (`previous`), and why."""
+
+    code = "update_taken_back"
 
 
 class BadImage(StartFailed):

@@ -119,7 +119,7 @@ def test_nothing() -> None:
 @pytest.mark.parametrize(
     ("patch", "expected"),
     [
-        ({"name": "new"}, [("name", "live")]),
+        ({"name": "new"}, [("name", "never")]),
         ({"id": str(uuid.uuid4())}, [("id", "never")]),
         ({"image": "web:2", "pull": "always"}, [("image", "never"), ("pull", "never")]),
         ({"env": {"A": None, "B": "2"}}, [("env[A]", "restart"), ("env[B]", "restart")]),
@@ -127,7 +127,7 @@ def test_nothing() -> None:
         ({"command": ["sh"]}, [("command", "restart")]),
         ({"user": "www"}, [("user", "recreate")]),
         ({"limits": {"memory": 2**25, "ulimits": []}}, [("limits.memory", "live")]),
-        ({"limits": None}, [("limits.memory", "live")]),
+        ({"limits": None}, [("limits.memory", "restart")]),
         ({"restart": {"policy": "always"}}, [("restart.policy", "live")]),
         ({"health": {"type": "tcp", "port": 80}}, [("health", "live")]),
         ({"dns": {"servers": ["10.0.0.1"]}}, [("dns.servers", "recreate")]),

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from longshore.errors import Exhausted
-from longshore.model.injected import Secret
 from longshore.model.limits import Limits
 from longshore.model.sizes import with_unit
 
@@ -80,17 +79,18 @@ class Lack:
 
 
 def amounts(
-    limits: Limits, secrets: Sequence[Secret] = (), beside: Mapping[str, float] | None = None
+    limits: Limits, secrets: int = 0, beside: Mapping[str, float] | None = None
 ) -> Mapping[str, float]:
     """What a container with these has to be promised; what it has no limit of is left out.
 
     It may use that all the same: whoever wants it counted gives the node a default flavor.
 
     Args:
+        secrets: bytes of memory that their files take.
         beside: what each container takes, of which resource, whatever its limits.
     """
     wanted = {name: getattr(limits, name) for name in PROMISED}
-    wanted[SECRETS] = sum(one.memory for one in secrets) or None
+    wanted[SECRETS] = secrets or None
     for name, amount in (beside or {}).items():
         wanted[name] = (wanted.get(name) or 0) + amount
     return {name: float(value) for name, value in wanted.items() if value is not None}

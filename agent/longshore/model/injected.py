@@ -22,6 +22,8 @@ from longshore.model.values import AbsolutePath, Id, Mode, Name, Part, no_nul, o
 FILE_MAX, FILES_MAX = 64 * 2**10, 512 * 2**10
 #: Bytes of a secret.
 SECRET_MAX = 64 * 2**10
+#: Bytes by which an encrypted one is longer: AES-GCM's nonce and tag.
+SEALED_MORE = 28
 #: A serialisation with this context keeps the values of secrets: for the wire, nothing else.
 REVEAL = {"reveal": True}
 _KEY_TYPES = (
@@ -91,7 +93,15 @@ class Secret(Part):
     @property
     def memory(self) -> int:
         """Bytes that its file takes, whole pages; of a reference, the most that it can come to."""
-        size = SECRET_MAX if self.data is None else len(self.data)
+        return self.memory_of(None)
+
+    def memory_of(self, sealed: str | None) -> int:
+        """The same, where its value is kept encrypted."""
+        size = SECRET_MAX
+        if self.data is not None:
+            size = len(self.data)
+        elif sealed is not None:
+            size = len(base64.b64decode(sealed)) - SEALED_MORE
         return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ The table says it for every field of a spec; a test looks that none is missing. 
 kernel, or the agent itself, can change while its process runs. `restart` is what each start looks
 up anew: the OCI spec, and the steps of RUN. `recreate` is what the steps of PREPARE have made once:
 it is stopped, made anew around the same writable layer, addresses, ports and volumes, and started.
-`never` is what makes another container of it.
+`never` is what makes another container of it, or what another verb does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from longshore.model.asking import unaskable
 from longshore.model.injected import File
-from longshore.model.limits import Limits
+from longshore.model.limits import IoLimit, Limits
 from longshore.model.mounts import Borrowed
 from longshore.model.spec import ContainerSpec, invalid, recorded
 from longshore.model.status import FieldChange
@@ -33,13 +33,13 @@ _NETWORK = (RESTART, "its network is made at each start")
 _WRITTEN = (RECREATE, "the agent's files for it are written when it is made")
 _FILLED = (RECREATE, "volumes are made and filled when it is made")
 _ADDRESS = (RECREATE, "the agent's files for it, written when it is made, say its address")
-_OF_IMAGE = (NEVER, "its layers are those of its image: another one is another container")
+_OF_IMAGE = (NEVER, "its layers are those of its image: a rebuild makes them anew, of another one")
 
 #: Field, or the beginning of its path, as `tests/fields` writes it → when, and why. The longest
 #: one counts.
 TABLE: Mapping[str, tuple[str, str]] = {
     "id": (NEVER, "another id is another container"),
-    "name": (LIVE, "a name is the agent's own; a host name made of it follows at the next start"),
+    "name": (NEVER, "a rename gives it another name, at any time"),
     "image": _OF_IMAGE,
     "pull": (NEVER, "it says how its image is got, and that is here already"),
     "image_credential": (NEVER, "it says who gets its image, and that is here already"),
@@ -95,6 +95,12 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "auto_remove": _OWN,
     "security": (RESTART, "what its process may do is settled when it is started"),
     "security.user_namespace": (RECREATE, "whose its files are is settled when it is made"),
+}
+
+#: What takes more when a limit is taken away: nothing sets one back to what it was before.
+_TAKEN_AWAY: Mapping[str, tuple[str, str]] = {
+    "limits": (RESTART, "a limit that is taken away goes with its cgroup, at the next start"),
+    "limits.disk": (RECREATE, "a limit of its layer is taken away when it is made anew"),
 }
 
 #: Fields that the agent never shows: of a secret pydantic hides it, of a file we do.
@@ -219,10 +225,26 @@ def _differing(before: Any, after: Any, path: str, shape: str) -> Iterator[Field
 
 def _change(path: str, before: Any, after: Any, shapes: Sequence[str]) -> FieldChange:
     """`shapes`: of all that changes with it; what takes the most decides."""
-    when, why = max(map(rule, shapes), key=lambda one: ORDER.index(one[0]))
+    rules = [rule(shape) for shape in shapes]
+    if _is_taken_away(path, before, after):
+        rules.append(_TAKEN_AWAY.get(path, _TAKEN_AWAY["limits"]))
+    when, why = max(rules, key=lambda one: ORDER.index(one[0]))
     if _HIDDEN.issuperset(shapes):
         return FieldChange(field=path, when=when, why=why)
     return FieldChange(field=path, before=_json(before), after=_json(after), when=when, why=why)
+
+
+def _is_taken_away(path: str, before: Any, after: Any) -> bool:
+    """Whether the kernel has to be without a limit that it has."""
+    if not path.startswith("limits."):
+        return False
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        return not _devices(before) <= _devices(after)
+    return path.endswith(".device") or (before is not None and after is None)
+
+
+def _devices(limits: Sequence[Any]) -> set[str]:
+    return {one.device for one in limits if isinstance(one, IoLimit)}
 
 
 def _shapes(value: Any, shape: str) -> list[str]:

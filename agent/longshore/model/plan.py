@@ -10,6 +10,7 @@ from longshore.model.host import Task, TaskStatus
 from longshore.model.record import Record
 from longshore.model.request import Verb
 from longshore.model.state import WANTS, Desired, State, after
+from longshore.model.versions import Remake
 
 
 class Act(StrEnum):
@@ -23,6 +24,11 @@ class Act(StrEnum):
     )
     PAUSE = "pause"  #: freeze its processes
     THAW = "thaw"  #: let them go on
+    ADJUST = "adjust"  #: its limits are others now: have the kernel keep them
+    ACCEPT = "accept"  #: its new version is good: note that
+    TAKE_BACK = "take back"  #: it is not: the one before takes its place
+    REMAKE = "remake"  #: as RUN, and first make anew what its create made, around its layer
+    REBUILD = "rebuild"  #: as REMAKE, and with another layer
     BEGIN = "begin"  #: it is to be started again now: note that, and go on with RUN
     END = "end"  #: its process has ended: note how, and undo RUN
     STOP = "stop"  #: signal, wait out the grace, kill, undo RUN
@@ -57,6 +63,11 @@ _PAUSE_AGAIN = Action(Act.PAUSE, "it is to be paused, and runs")
 _THAW = Action(Act.THAW, "unpause was requested")
 _STOP_FIRST = Action(Act.STOP, "restart was requested")
 _BEGIN_ANEW = Action(Act.BEGIN, "it is to be started again")
+_ADJUST = Action(Act.ADJUST, "it runs with its new limits")
+_REMADE: Mapping[Remake, Action] = {
+    Remake.PREPARE: Action(Act.REMAKE, "it is made anew around its layer, and started"),
+    Remake.LAYER: Action(Act.REBUILD, "it is made anew, and started"),
+}
 _WAIT = Action(Act.LEAVE, "it is started again in a while")
 
 #: What to do in a state in which its process matters, by how containerd says that it is.
@@ -136,9 +147,13 @@ _BY_STATE: Mapping[tuple[Desired, State], Action] = {
 }
 
 
-def plan(record: Record, task: Task, *, due: bool = True) -> Action:
-    """The one decision of `converge`. `due`: whether one that is started again after a pause may be
-    started now."""
+def plan(record: Record, task: Task, *, due: bool = True, judged: Action | None = None) -> Action:
+    """The one decision of `converge`.
+
+    Args:
+        due: whether one that is started again after a pause may be started now.
+        judged: what is to be done for its new version, if it runs and that is known by now.
+    """
     if record.desired is Desired.ABSENT:
         return _BY_DELETE
     at = (record.desired, record.state)
@@ -148,6 +163,12 @@ def plan(record: Record, task: Task, *, due: bool = True) -> Action:
         if record.facts.pid is not None:
             return _GONE
         action = action if due else _WAIT
+    if action.act is Act.KEEP and judged is not None:
+        return judged
+    if action.act is Act.KEEP and record.trial is not None and record.trial.live is not None:
+        return _ADJUST
+    if action.act is Act.RUN:
+        return _REMADE.get(record.remake, action)
     if action.act is Act.LEAVE and record.leftovers:
         return Action(Act.CLEAN, f"left over: {'; '.join(record.leftovers)}")
     return action

@@ -16,6 +16,7 @@ from longshore.model.reference import canonical
 from longshore.model.spec import ContainerSpec
 from longshore.model.state import Desired, State
 from longshore.model.status import HealthStatus, OutOfMemory
+from longshore.model.versions import Held, Remake, Trial
 
 
 class Facts(BaseModel):
@@ -57,6 +58,11 @@ class Record(BaseModel):
         restart_at: when it is to be started again; None: it is not, or at once.
         health: what its probes found in this run.
         paused: the agent froze its processes for a while; whoever finds it so lets them go on.
+        version: number of `spec` among the container's; the journal has them from the first update
+            on.
+        pending: a version that takes its place once its process has ended.
+        trial: `spec` is new, and what comes back if it is no good.
+        remake: what its next start makes anew.
         with_credential: the request brought a credential for the image, which is kept in memory
             alone.
         steps: name and seconds of each step of the last create or start.
@@ -88,6 +94,10 @@ class Record(BaseModel):
     contents: tuple[str, ...] = ()
     sealed: Mapping[str, str] = {}
     paused: bool = False
+    version: int = 1
+    pending: Held | None = None
+    trial: Trial | None = None
+    remake: Remake = Remake.NOTHING
     with_credential: bool = False
 
     @property
@@ -103,13 +113,15 @@ class Record(BaseModel):
         return Names(self.spec.id)
 
     @property
-    def uses(self) -> str | None:
-        """What must not be removed: the digest of its image, or the canonical name of one that is
-        still to be found. None: a create that failed needs nothing any more."""
+    def uses(self) -> tuple[str, ...]:
+        """What must not be removed: the digests of its image and of one that it is to have, or the
+        canonical name of one that is still to be found. A create that failed needs nothing."""
         if self.state is State.FAILED:
-            return None
+            return ()
         image = self.facts.image
-        return image.digest if image else canonical(self.spec.image)
+        new = self.pending.image if self.pending else None
+        found = image.digest if image else canonical(self.spec.image)
+        return (found, new.digest) if new else (found,)
 
     def but(self, **changes: Any) -> Record:
         """A copy with these fields changed."""
@@ -150,6 +162,9 @@ class Record(BaseModel):
             out_of_memory=self.out_of_memory,
             restarts=self.restarts,
             restart_at=self.restart_at,
+            version=self.version,
+            pending_version=self.pending.number if self.pending else None,
+            previous_version=self.trial.previous.number if self.trial else None,
             health=self.health,
             ids=status.IdRange(**vars(facts.ids)) if facts.ids else None,
             labels={**(image.config.labels if image else {}), **spec.labels},

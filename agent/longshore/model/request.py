@@ -20,6 +20,9 @@ class Verb(StrEnum):
     PAUSE = "pause"
     UNPAUSE = "unpause"
     RENAME = "rename"
+    UPDATE = "update"
+    ROLLBACK = "rollback"
+    REBUILD = "rebuild"
     DELETE = "delete"
 
 
@@ -52,12 +55,17 @@ GOALS = {
     Verb.PAUSE: "paused",
     Verb.UNPAUSE: "running",
     Verb.RENAME: "renamed",
+    Verb.UPDATE: "updated",
+    Verb.ROLLBACK: "updated",
+    Verb.REBUILD: "rebuilt",
     Verb.DELETE: "deleted",
 }
 ACCEPTED = "accepted"
 #: What the journal calls a kill by a signal that does not end its process for certain: nothing is
 #: to be brought about, so whoever sends it answers.
 SIGNAL = "signal"
+#: What changes a container's version.
+VERSIONED = frozenset({Verb.UPDATE, Verb.ROLLBACK, Verb.REBUILD})
 #: What `create` waits for when it is not to start the container.
 CREATED = "created"
 GENERATION_MAX = 2**63 - 1

@@ -10,6 +10,9 @@
     created    --restart-->  starting
     created    --stop-->     created
     created    --rename-->   created
+    created    --update-->   created
+    created    --rollback--> created
+    created    --rebuild-->  created
     created    --delete-->   deleting
     starting   --start-->    starting
     starting   --restart-->  starting
@@ -28,6 +31,9 @@
     running    --ended-->    stopped
     running    --stop-->     stopping
     running    --rename-->   running
+    running    --update-->   running
+    running    --rollback--> running
+    running    --rebuild-->  running
     running    --delete-->   deleting
     paused     --pause-->    paused
     paused     --unpause-->  paused
@@ -37,6 +43,9 @@
     paused     --ended-->    stopped
     paused     --stop-->     stopping
     paused     --rename-->   paused
+    paused     --update-->   paused
+    paused     --rollback--> paused
+    paused     --rebuild-->  paused
     paused     --delete-->   deleting
     restarting --start-->    starting
     restarting --restart-->  restarting
@@ -44,6 +53,9 @@
     restarting --ended-->    restarting
     restarting --stop-->     stopping
     restarting --rename-->   restarting
+    restarting --update-->   restarting
+    restarting --rollback--> restarting
+    restarting --rebuild-->  restarting
     restarting --delete-->   deleting
     stopping   --stop-->     stopping
     stopping   --kill-->     stopping
@@ -55,12 +67,18 @@
     stopped    --again-->    restarting
     stopped    --stop-->     stopped
     stopped    --rename-->   stopped
+    stopped    --update-->   stopped
+    stopped    --rollback--> stopped
+    stopped    --rebuild-->  stopped
     stopped    --delete-->   deleting
     error      --start-->    starting
     error      --restart-->  starting
     error      --again-->    restarting
     error      --stop-->     stopped
     error      --rename-->   error
+    error      --update-->   error
+    error      --rollback--> error
+    error      --rebuild-->  error
     error      --delete-->   deleting
     deleting   --delete-->   deleting
     deleting   --removed-->  absent
@@ -68,7 +86,8 @@
     failed     --delete-->   deleting
 
 A line from a state to itself is a request that has nothing to do, or that is carried out without
-a state of its own: ignoring is written down, everything else is refused.
+a state of its own: ignoring is written down, everything else is refused. An update, a rollback and
+a rebuild change what the next start makes; one that is to be seen at once is a restart as well.
 
 `restarting`: its process has ended, or is to end, and it will be started again by itself, at once
 or after a pause. `error`: it was made, and could not be started; the reason says why. `failed` is
@@ -134,6 +153,9 @@ TRANSITIONS: Mapping[tuple[State, Verb | Happening], State] = {
     (State.CREATED, Verb.RESTART): State.STARTING,
     (State.CREATED, Verb.STOP): State.CREATED,
     (State.CREATED, Verb.RENAME): State.CREATED,
+    (State.CREATED, Verb.UPDATE): State.CREATED,
+    (State.CREATED, Verb.ROLLBACK): State.CREATED,
+    (State.CREATED, Verb.REBUILD): State.CREATED,
     (State.CREATED, Verb.DELETE): State.DELETING,
     (State.STARTING, Verb.START): State.STARTING,
     (State.STARTING, Verb.RESTART): State.STARTING,
@@ -152,6 +174,9 @@ TRANSITIONS: Mapping[tuple[State, Verb | Happening], State] = {
     (State.RUNNING, Happening.ENDED): State.STOPPED,
     (State.RUNNING, Verb.STOP): State.STOPPING,
     (State.RUNNING, Verb.RENAME): State.RUNNING,
+    (State.RUNNING, Verb.UPDATE): State.RUNNING,
+    (State.RUNNING, Verb.ROLLBACK): State.RUNNING,
+    (State.RUNNING, Verb.REBUILD): State.RUNNING,
     (State.RUNNING, Verb.DELETE): State.DELETING,
     (State.PAUSED, Verb.PAUSE): State.PAUSED,
     (State.PAUSED, Verb.UNPAUSE): State.PAUSED,
@@ -161,6 +186,9 @@ TRANSITIONS: Mapping[tuple[State, Verb | Happening], State] = {
     (State.PAUSED, Happening.ENDED): State.STOPPED,
     (State.PAUSED, Verb.STOP): State.STOPPING,
     (State.PAUSED, Verb.RENAME): State.PAUSED,
+    (State.PAUSED, Verb.UPDATE): State.PAUSED,
+    (State.PAUSED, Verb.ROLLBACK): State.PAUSED,
+    (State.PAUSED, Verb.REBUILD): State.PAUSED,
     (State.PAUSED, Verb.DELETE): State.DELETING,
     (State.RESTARTING, Verb.START): State.STARTING,
     (State.RESTARTING, Verb.RESTART): State.RESTARTING,
@@ -168,6 +196,9 @@ TRANSITIONS: Mapping[tuple[State, Verb | Happening], State] = {
     (State.RESTARTING, Happening.ENDED): State.RESTARTING,
     (State.RESTARTING, Verb.STOP): State.STOPPING,
     (State.RESTARTING, Verb.RENAME): State.RESTARTING,
+    (State.RESTARTING, Verb.UPDATE): State.RESTARTING,
+    (State.RESTARTING, Verb.ROLLBACK): State.RESTARTING,
+    (State.RESTARTING, Verb.REBUILD): State.RESTARTING,
     (State.RESTARTING, Verb.DELETE): State.DELETING,
     (State.STOPPING, Verb.STOP): State.STOPPING,
     (State.STOPPING, Verb.KILL): State.STOPPING,
@@ -179,12 +210,18 @@ TRANSITIONS: Mapping[tuple[State, Verb | Happening], State] = {
     (State.STOPPED, Happening.AGAIN): State.RESTARTING,
     (State.STOPPED, Verb.STOP): State.STOPPED,
     (State.STOPPED, Verb.RENAME): State.STOPPED,
+    (State.STOPPED, Verb.UPDATE): State.STOPPED,
+    (State.STOPPED, Verb.ROLLBACK): State.STOPPED,
+    (State.STOPPED, Verb.REBUILD): State.STOPPED,
     (State.STOPPED, Verb.DELETE): State.DELETING,
     (State.ERROR, Verb.START): State.STARTING,
     (State.ERROR, Verb.RESTART): State.STARTING,
     (State.ERROR, Happening.AGAIN): State.RESTARTING,
     (State.ERROR, Verb.STOP): State.STOPPED,
     (State.ERROR, Verb.RENAME): State.ERROR,
+    (State.ERROR, Verb.UPDATE): State.ERROR,
+    (State.ERROR, Verb.ROLLBACK): State.ERROR,
+    (State.ERROR, Verb.REBUILD): State.ERROR,
     (State.ERROR, Verb.DELETE): State.DELETING,
     (State.DELETING, Verb.DELETE): State.DELETING,
     (State.DELETING, Happening.REMOVED): State.ABSENT,
@@ -193,7 +230,7 @@ TRANSITIONS: Mapping[tuple[State, Verb | Happening], State] = {
 }
 
 #: What a verb makes the caller want; create's depends on whether it is to start, kill's on the
-#: signal, and a rename wants nothing else than before.
+#: signal, and a rename or another version wants nothing else than before.
 WANTS: Mapping[Verb, Desired] = {
     Verb.START: Desired.RUNNING,
     Verb.RESTART: Desired.RUNNING,

@@ -78,6 +78,7 @@ __all__ = [
     "StoryStatus",
     "TransferStatus",
     "Value",
+    "VersionStatus",
     "VolumeStatus",
 ]
 
@@ -192,8 +193,10 @@ class ContainerStatus(Value):
     `spec` is as it was asked for, with the flavor's limits and the mounts of `volumes_from` filled
     in, and without the values of secrets. `exit_code`: 128 and the signal if one ended it.
     `restarts`: how often it was started again by itself since a request last started it;
-    `restart_at`: Unix seconds when it will be. `health`: None: nothing is probed. `ids`: what its
-    users are on the node, None: the same.
+    `restart_at`: Unix seconds when it will be. `version`: which of its specs it has,
+    `pending_version` which one once it is started again; `previous_version`: the one that comes
+    back if the new one is no good, None: it is in use for good. `health`: None: nothing is probed.
+    `ids`: what its users are on the node, None: the same.
     """
 
     id: str
@@ -218,6 +221,9 @@ class ContainerStatus(Value):
     out_of_memory: OutOfMemory | None = None
     restarts: int = 0
     restart_at: float | None = None
+    version: int = 1
+    pending_version: int | None = None
+    previous_version: int | None = None
     health: HealthStatus | None = None
     ids: IdRange | None = None
     labels: dict[str, str] = {}
@@ -306,8 +312,9 @@ class Change(Value):
     """One change of one container's state. `seq` counts up, and goes on higher after a new start
     of the agent.
 
-    `kind`: `state`; or what else changed while that stayed: `health`, `renamed`, `signalled` or
-    `limits`; or `gap`, of no container: changes before it are missing, and the reason says why.
+    `kind`: `state`; or what else changed while that stayed: `health`, `renamed`, `signalled`,
+    `updated` or `limits`; or `gap`, of no container: changes before it are missing, and the reason
+    says why.
     `exit_code`: of the process that has ended; None: there was none, or nobody saw how.
     """
 
@@ -344,6 +351,19 @@ class PlanStatus(Value):
     when: str
     changes: tuple[FieldChange, ...] = ()
     error: ErrorStatus | None = None
+
+
+class VersionStatus(Value):
+    """One version of a container's spec. `state`: in use, on trial, pending, earlier or taken back,
+    and then `reason` says why. `changes`: against the version before it that is still known."""
+
+    number: int
+    state: str
+    at: float
+    by: str = ""
+    reason: str = ""
+    changes: tuple[FieldChange, ...] = ()
+    spec: dict[str, Any] = {}
 
 
 class StoryEntry(Value):

@@ -29,6 +29,6 @@ def users(records: Iterable[Record]) -> Mapping[str, tuple[str, ...]]:
     the containers that need it."""
     found: dict[str, tuple[str, ...]] = {}
     for record in records:
-        for one in meant(record.uses) if record.uses is not None else ():
+        for one in {name for use in record.uses for name in meant(use)}:
             found[one] = (*found.get(one, ()), record.name)
     return found

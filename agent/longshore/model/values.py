@@ -97,6 +97,11 @@ def octets(text: str, encoding: str) -> bytes:
         raise ValueError("must be base64") from error
 
 
+def encoded(data: bytes, encoding: str) -> str:
+    """The text that `octets` makes them of. Raises ValueError: they are none in UTF-8."""
+    return data.decode() if encoding == "text" else base64.b64encode(data).decode()
+
+
 Text = Annotated[str, Field(max_length=32768), AfterValidator(no_nul)]
 AbsolutePath = Annotated[str, Field(max_length=4096), AfterValidator(_absolute)]
 Name = Annotated[str, AfterValidator(_name)]
