@@ -39,26 +39,27 @@ class FakeRootfs:
 
     def __init__(self, unpacked: set[str]) -> None:
         self.unpacked = unpacked
-        self.snapshots: set[str] = set()
+        #: Whose → the digest of the image that it is made of.
+        self.snapshots: dict[str, str] = {}
         self.leases: set[str] = set()
 
     def prepare(self, names: Names, image: Image) -> None:
         self.leases.add(names.id)
         if image.chain_id not in self.unpacked:
             raise ImageNotFound(f"cannot use image {image.name}: not unpacked", object=image.name)
-        self.snapshots.add(names.id)
+        self.snapshots.setdefault(names.id, image.digest)
 
     def release(self, names: Names) -> None:
         self.leases.discard(names.id)
 
     def remove(self, names: Names) -> None:
-        self.snapshots.discard(names.id)
+        self.snapshots.pop(names.id, None)
 
     def user(self, names: Names, user: str, groups: Sequence[str] = ()) -> User:
         return User()
 
     def owned(self) -> set[str]:
-        return self.snapshots | self.leases
+        return set(self.snapshots) | self.leases
 
 
 @dataclass

@@ -23,14 +23,21 @@ from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.create import CREATE
 from longshore.lifecycle.execs import Commands
 from longshore.lifecycle.fetches import Fetches
+from longshore.lifecycle.history import History
+from longshore.lifecycle.holding import Holding
 from longshore.lifecycle.holds import Holds
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.pipeline import Step
+from longshore.lifecycle.planning import Planning
 from longshore.lifecycle.pulls import Pulls
+from longshore.lifecycle.rebuilding import Rebuilding
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.shelf import Shelf
 from longshore.lifecycle.sweep import Pace, Sweep
 from longshore.lifecycle.timers import Timers
+from longshore.lifecycle.trials import Trials
+from longshore.lifecycle.updates import Updates
+from longshore.lifecycle.versioning import Verdicts
 from longshore.lifecycle.volumes import Volumes
 from longshore.model.addressing import NetworkConfig
 from longshore.model.capacity import Stock
@@ -54,6 +61,7 @@ STOCK = (
 )
 #: The clock of a `Lifecycle` takes a second for each look at it.
 BACKOFF = Backoff(first=1000.0, most=8000.0, reset=100_000.0)
+PROBATION = 2000.0
 
 
 class Died(BaseException):
@@ -95,15 +103,6 @@ class Lifecycle:
         self.fetches = Fetches(self.pulls)
         self.timers = Timers(clock, self.hints.append, rate=1000.0, most=self.backoff.most)
         self.restarts = Restarts(self.timers, self.backoff, clock, lambda: 0.0)
-        self.converge = Converge(
-            self.host,
-            self.journal,
-            self.changes,
-            clock,
-            self.hints.append,
-            self.fetches,
-            self.restarts,
-        )
         seen: set[str] = set()
         self.admission = Admission(
             self.host,
@@ -114,6 +113,21 @@ class Lifecycle:
             self.flavors,
             lambda: self.stock,
             seen,
+        )
+        self.holding = Holding(self.admission)
+        self.verdicts = Timers(clock, self.hints.append, rate=1000.0, most=1e9)
+        self.trials = Trials(
+            self.holding, clock, PROBATION, self.verdicts, self.backoff, lambda: 0.0
+        )
+        self.converge = Converge(
+            self.host,
+            self.journal,
+            self.changes,
+            clock,
+            self.hints.append,
+            self.fetches,
+            self.restarts,
+            self.trials,
         )
         self.containers = Containers(
             self.journal,
@@ -126,6 +140,25 @@ class Lifecycle:
             self.holds,
             self.host.tasks,
         )
+        self.planning = Planning(self.journal, self.admission, self.holding, clock.now)
+        self.updates = Updates(
+            self.journal,
+            self.planning,
+            self.host.files,
+            Verdicts(self.journal, self.changes),
+            clock.now,
+            self.containers.carry_out,
+        )
+        self.rebuilding = Rebuilding(
+            self.journal,
+            self.planning,
+            self.host.files,
+            self.fetches,
+            self.holds,
+            clock.now,
+            self.containers.carry_out,
+        )
+        self.history = History(self.journal)
         self.shelf = Shelf(self.host.images, self.journal, self.pulls, self.holds, seen)
         self.images = Images(
             self.host,
@@ -156,6 +189,7 @@ class Lifecycle:
             Pace(30, 1e9),
             self.hints.append,
             self.restarts,
+            self.trials,
             collect=self.collection.run,
             volumes=self.volumes.look,
         )
@@ -194,7 +228,7 @@ class Lifecycle:
     def pass_time(self, seconds: float) -> None:
         """Rings for what is due by then, and settles it."""
         self.later += seconds
-        while self.timers.run() == 0.0:
+        while 0.0 in (self.timers.run(), self.verdicts.run()):
             pass
         self.settle_hints()
 

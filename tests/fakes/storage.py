@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from longshore.model.host import Ids, Image
-from longshore.model.injected import Secret
+from longshore.model.injected import File, Secret
 from longshore.model.mounts import Mount
 from longshore.model.names import Names
 from longshore.model.record import Facts
@@ -130,11 +130,20 @@ class FakeSecrets:
 class FakeFiles:
     there: set[str] = field(default_factory=set)
     shown: set[str] = field(default_factory=set)
+    #: Of the request's files, written once.
+    written: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def check(self, spec: ContainerSpec) -> None: ...
 
     def write(self, names: Names, spec: ContainerSpec, facts: Facts) -> None:
         self.there.add(names.id)
+        self.written.setdefault(names.id, spec.contents)
+
+    def contents(self, names: Names, files: Sequence[File]) -> tuple[str, ...]:
+        return self.written[names.id]
+
+    def forget(self, names: Names) -> None:
+        self.written.pop(names.id, None)
 
     def show(self, names: Names) -> None:
         assert names.id in self.there
@@ -145,6 +154,7 @@ class FakeFiles:
 
     def remove(self, names: Names) -> None:
         self.there.discard(names.id)
+        self.written.pop(names.id, None)
 
     def owned(self) -> set[str]:
         return self.there | self.shown

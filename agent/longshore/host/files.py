@@ -26,6 +26,7 @@ from longshore.model.layout import Layout
 from longshore.model.names import Names, is_container_id
 from longshore.model.record import Facts
 from longshore.model.spec import ContainerSpec
+from longshore.model.values import encoded
 
 _FOLDER_MODE, _LOG_MODE, _KEYS_MODE = 0o750, 0o640, 0o600
 
@@ -87,6 +88,30 @@ class Files:
                 given.append(self._put_keys(names, spec.key_pair, spec, facts))
             if any(given):
                 sync_folder(self._layout.folder(names))
+
+    def contents(self, names: Names, files: Sequence[File]) -> tuple[str, ...]:
+        """Of the request's files, encoded as they say, one each.
+
+        Raises:
+            HostFailed: one is not there.
+        """
+        with _translated("read the files of", names):
+            return tuple(
+                encoded(self._layout.file(names, index).read_bytes(), one.encoding)
+                for index, one in enumerate(files)
+            )
+
+    def forget(self, names: Names) -> None:
+        """Removes all but the logs and what belongs to them, for `write` to write it anew.
+
+        Raises:
+            HostFailed: from the kernel.
+        """
+        folder = self._layout.folder(names)
+        gone = [self._layout.authorized_keys(names), *self._layout.zone(names).values()]
+        with _translated("renew the files of", names):
+            for path in (*gone, *folder.glob("file-*")):
+                path.unlink(missing_ok=True)
 
     def show(self, names: Names) -> None:
         """Makes the copies that the container sees; those of one that runs stay as they are.

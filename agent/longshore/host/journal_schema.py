@@ -13,7 +13,7 @@ LOG = logging.getLogger(__name__)
 #: Bytes that the files of the database have to spare: some hundred stops and deletes.
 _ROOM = 4 * 1024 * 1024
 
-_VERSION = 3
+_VERSION = 4
 _FIRST = """
 CREATE TABLE records (
     id TEXT PRIMARY KEY,
@@ -75,6 +75,14 @@ CREATE TABLE departed (
 ) WITHOUT ROWID;
 CREATE INDEX departed_by_name ON departed (name);
 """
+_FOURTH = """
+CREATE TABLE versions (
+    container TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (container, number)
+) WITHOUT ROWID;
+"""
 #: What containers that the older release has made hold: those that have claims, which a failed one
 #: has not. Their limits are in the record, unless that cannot be read.
 _PROMISES = """
@@ -90,7 +98,12 @@ AND records.id IN (SELECT container FROM claims);
 #: is sent again since is known by its id, verb and container.
 _FINGERPRINTS = "UPDATE requests SET fingerprint = '' WHERE verb = 'create';"
 #: Version → what makes the next one of it.
-_STEPS: Mapping[int, str] = {0: _FIRST, 1: _SECOND + _PROMISES + _FINGERPRINTS, 2: _THIRD}
+_STEPS: Mapping[int, str] = {
+    0: _FIRST,
+    1: _SECOND + _PROMISES + _FINGERPRINTS,
+    2: _THIRD,
+    3: _FOURTH,
+}
 
 
 def make_room(database: sqlite3.Connection) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from longshore.errors import ContainerNotFound, HostFailed
-from longshore.host import journal_story
+from longshore.host import journal_story, journal_versions
 from longshore.model.record import Record
 from longshore.model.requested import Requested
 from longshore.model.story import Told, happened
+from longshore.model.versions import Version
 from longshore.model.volume import Volume
 
 _REQUESTS = "SELECT id, container, verb, fingerprint, generation, asked_at, outcome FROM requests"
@@ -68,8 +69,8 @@ class Transaction:
         )
 
     def forget(self, id: str, last: Record | None = None) -> None:
-        """Removes the record and its claims; what was asked about it stays, and its story. `last`:
-        how it was last, for those who ask what became of it."""
+        """Removes the record, its versions and its claims; what was asked about it stays, and its
+        story. `last`: how it was last, for those who ask what became of it."""
         if last is not None:
             at = self._now()
             told = happened(self._records.get(id), last, at)
@@ -77,6 +78,7 @@ class Transaction:
             journal_story.bury(self._database, at, last.status())
         self._records[id] = None
         self._database.execute("DELETE FROM records WHERE id = ?", (id,))
+        journal_versions.forget(self._database, id)
         self.release(id)
 
     def claims(self, kind: str) -> Mapping[str, str]:
@@ -114,6 +116,24 @@ class Transaction:
         self._database.execute(
             "INSERT OR REPLACE INTO promises VALUES (?, ?, ?)", (resource, id, amount)
         )
+
+    def promises(self, id: str) -> Mapping[str, float]:
+        """Resource → how much of it `id` holds."""
+        rows = self._database.execute(
+            "SELECT resource, amount FROM promises WHERE container = ?", (id,)
+        )
+        return dict(rows.fetchall())
+
+    def version(self, id: str, number: int) -> Version | None:
+        return journal_versions.get(self._database, id, number)
+
+    def versions(self, id: str) -> Sequence[Version]:
+        """Oldest first."""
+        return journal_versions.every(self._database, id)
+
+    def put_version(self, id: str, version: Version, needed: Collection[int] = ()) -> None:
+        """In place of one with its number. Of the others the newest stay, and those `needed`."""
+        journal_versions.put(self._database, id, version, needed)
 
     def volumes(self) -> Mapping[str, Volume]:
         """By name."""
