@@ -43,6 +43,8 @@ from longshore.lifecycle.execs import Commands
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.fitting import Fitting
 from longshore.lifecycle.health import Health, Rates
+from longshore.lifecycle.history import History
+from longshore.lifecycle.holding import Holding
 from longshore.lifecycle.holds import Holds
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.log_keeping import LogKeeping
@@ -52,12 +54,16 @@ from longshore.lifecycle.pipeline import attempt
 from longshore.lifecycle.planning import Planning
 from longshore.lifecycle.pruning import Pruning
 from longshore.lifecycle.pulls import Pulls
+from longshore.lifecycle.rebuilding import Rebuilding
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.shelf import Shelf
 from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.story import Stories
 from longshore.lifecycle.sweep import Pace, Sweep
 from longshore.lifecycle.timers import Timers
+from longshore.lifecycle.trials import Trials
+from longshore.lifecycle.updates import Updates
+from longshore.lifecycle.versioning import Verdicts
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.waiting import Waiting
 from longshore.lifecycle.workers import Workers
@@ -67,6 +73,7 @@ from longshore.model.capacity import ADDRESSES, AUTOMATIC_PORTS, USER_RANGES, St
 from longshore.model.idranges import IdRanges
 from longshore.model.layout import Layout
 from longshore.model.restarts import Backoff
+from longshore.model.trials import is_probed
 from longshore.neighbours import meet
 from longshore.settings import Reload
 
@@ -78,6 +85,8 @@ _RELOAD = signal.SIGHUP
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, _RELOAD)
 #: Seconds that each part has to leave, though those before it have used up all of them.
 _LAST_MOMENT = 0.5
+#: How many new versions of containers are judged in a second, and how late at most.
+_VERDICTS, _DAY = 100.0, 86400.0
 #: Of malloc.h. glibc would give our many short-lived threads eight heaps a core, which hold 40 MB
 #: that nobody uses; two are enough where one thread at a time runs Python.
 _M_ARENA_MAX, _ARENAS = -8, 2
@@ -142,27 +151,6 @@ class Daemon:
         )
         timers = Timers(CLOCK, starters.soon, config.restart.rate, config.restart.max)
         restarts = Restarts(timers, backoff, CLOCK, random.random)
-        converge = Converge(there.host, journal, changes, CLOCK, workers.soon, fetches, restarts)
-        pace = Pace(config.converge.interval, config.converge.retention)
-        stats = Stats(journal, there.meters, CLOCK)
-        volumes = Volumes(there.host, journal, CLOCK.now)
-        log_keeping = LogKeeping(
-            LogWatch(layout.containers), LogKeeper(layout, config.logs.max_size), time.thread_time
-        )
-        sweep = Sweep(
-            *(there.host, journal, converge, CLOCK, pace, workers.soon, restarts),
-            lambda: [
-                *there.findings(),
-                *reload.findings(),
-                *log_keeping.findings(),
-                *health.findings(),
-            ],
-            collect=collection.run,
-            volumes=volumes.look,
-            rest=stats.rest,
-        )
-        reload = Reload(config, there.apply, sweep.look)
-        self.reload = reload.run
         ports = range(config.network.port_min, config.network.port_max + 1)
         admission = Admission(
             there.host,
@@ -176,6 +164,34 @@ class Daemon:
             IdRanges(config.userns.first, config.userns.count),
             there.beside,
         )
+        holding = Holding(admission)
+        verdicts = Timers(CLOCK, workers.soon, _VERDICTS, _DAY)
+        trials = Trials(holding, CLOCK, config.update.probation, verdicts, backoff, random.random)
+        converge = Converge(
+            *(there.host, journal, changes, CLOCK, workers.soon),
+            *(fetches, restarts, trials),
+        )
+        pace = Pace(config.converge.interval, config.converge.retention)
+        stats = Stats(journal, there.meters, CLOCK)
+        volumes = Volumes(there.host, journal, CLOCK.now)
+        log_keeping = LogKeeping(
+            LogWatch(layout.containers), LogKeeper(layout, config.logs.max_size), time.thread_time
+        )
+        sweep = Sweep(
+            *(there.host, journal, converge, CLOCK, pace, workers.soon),
+            *(restarts, trials),
+            lambda: [
+                *there.findings(),
+                *reload.findings(),
+                *log_keeping.findings(),
+                *health.findings(),
+            ],
+            collect=collection.run,
+            volumes=volumes.look,
+            rest=stats.rest,
+        )
+        reload = Reload(config, there.apply, sweep.look)
+        self.reload = reload.run
         archives = Archives([Path(root) for root in images.archive_roots])
         containerd = Neighbour("containerd", there.containerd_version, CLOCK.now)
         neighbours = [containerd.status]
@@ -183,6 +199,7 @@ class Daemon:
             *(journal, converge, admission, changes, CLOCK.now, workers.soon),
             *(fetches, holds, there.host.tasks),
         )
+        planning = Planning(journal, admission, holding, CLOCK.now)
         health = Health(
             *(journal, changes, there.host.tasks),
             Asking(there.probes, there.execs, CLOCK.timer).ask,
@@ -230,7 +247,16 @@ class Daemon:
             spool_dir=layout.spool,
             waiting=Waiting(journal, changes, time.monotonic),
             pruning=Pruning(journal, containers, CLOCK.now),
-            planning=Planning(journal, admission, CLOCK.now),
+            planning=planning,
+            updates=Updates(
+                *(journal, planning, there.host.files, Verdicts(journal, changes)),
+                *(CLOCK.now, containers.carry_out),
+            ),
+            rebuilding=Rebuilding(
+                *(journal, planning, there.host.files, fetches, holds),
+                *(CLOCK.now, containers.carry_out),
+            ),
+            history=History(journal),
             archive=archives.opened,
             copying=Copying(there.host, journal, converge, there.copies, CLOCK.now),
             newest=health.newest,
@@ -246,6 +272,8 @@ class Daemon:
         self._run(lambda: workers.start(converge.visit), workers.stop)
         self._run(lambda: starters.start(converge.visit), starters.stop)
         self._run(timers.start, timers.stop)
+        changes.tell(lambda record: workers.soon(record.id) if is_probed(record) else None)
+        self._run(verdicts.start, verdicts.stop)
         self._run(sweep.start, sweep.stop)
         self._run(health.start, health.stop)
 

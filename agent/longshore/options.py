@@ -381,4 +381,13 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             help="Such starts on this node in a second, so that verbs find it at leisure.",
         ),
     ],
+    "update": [
+        cfg.FloatOpt(
+            "probation",
+            default=2.0,
+            min=0.0,
+            help="Seconds that a container without a health check has to run with a new "
+            "configuration before that counts; until then one that ends has the former taken back.",
+        ),
+    ],
 }

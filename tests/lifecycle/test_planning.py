@@ -10,7 +10,6 @@ import pytest
 
 from fakes.lifecycle import Lifecycle, a_spec, ask
 from longshore.errors import ContainerNotFound, InvalidSpec
-from longshore.lifecycle.planning import Planning
 from longshore.model.capacity import Stock
 from longshore.model.current import Current
 from longshore.model.flavors import Flavors
@@ -37,7 +36,7 @@ def plan(life: Lifecycle, ref: str, patch: dict[str, Any]) -> PlanStatus:
     """With a look at the journal: it is as before."""
     before = dump(life)
     try:
-        return Planning(life.journal, life.admission, lambda: 5.0).plan(ref, patch)
+        return life.planning.plan(ref, patch)
     finally:
         assert dump(life) == before
 
@@ -77,7 +76,7 @@ def test_another_flavor_is_its_limits(life: Lifecycle) -> None:
     assert told(plan(life, name, {"flavor": {"name": "large"}})) == {
         "flavor": ({"name": "small"}, {"name": "large"}, "live"),
         "limits.memory": (2**28, 2**30, "live"),
-        "limits.pids": (100, None, "live"),
+        "limits.pids": (100, None, "restart"),
     }
     assert set(told(plan(life, name, {"flavor": None}))) == {
         *("flavor", "limits.memory", "limits.pids"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from longshore.errors import HostBusy, LongshoreError, Superseded
 from longshore.lifecycle import memory
-from longshore.lifecycle.create import CREATE, PREPARE, RUN
+from longshore.lifecycle.create import AROUND, CREATE, LAYER, PREPARE, RUN
 from longshore.lifecycle.pipeline import NO_FAILURE, Context, Postponed, Step, attempt, run, unwind
 from longshore.lifecycle.ports import Host
 from longshore.lifecycle.steps import limits, network
@@ -22,6 +22,7 @@ from longshore.model.linux import signal_number
 from longshore.model.plan import Act, Action
 from longshore.model.record import Record
 from longshore.model.state import Happening, State
+from longshore.model.versions import Remake
 
 _ALIVE = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSED})
 
@@ -79,6 +80,33 @@ def _keep(scene: Scene, record: Record, task: Task, action: Action) -> Result:
     return Result(action.reason, changes=changes)
 
 
+def _adjust(scene: Scene, record: Record, task: Task, action: Action) -> Result:
+    scene.watch_exit()
+    trial = record.trial
+    assert trial is not None
+    assert trial.live is not None
+    try:
+        now = limits.adjust(scene.host, record)
+    except LongshoreError as error:
+        if not error.retry:
+            # As far as that goes: what is not as it was is found by the next look at it.
+            former = record.but(spec=record.spec.model_copy(update={"limits": trial.live}))
+            attempt("set the former limits again", limits.adjust, scene.host, former)
+        raise
+    if now is None:
+        # It has just ended, and somebody waits for that.
+        return Result(record.reason, error=_ended_meanwhile(record))
+    facts = record.facts.model_copy(update={"limits": now})
+    how = "it runs" if record.state is State.RUNNING else f"it is {record.state}"
+    return Result(f"{how} with version {record.version}", changes={"facts": facts})
+
+
+def _ended_meanwhile(record: Record) -> HostBusy:
+    return HostBusy(
+        f"cannot limit container {record.name} as asked: it is ending", object=record.name
+    )
+
+
 def _pause(scene: Scene, record: Record, task: Task, action: Action) -> Result:
     scene.watch_exit()
     # Before it is so: who wants something else meanwhile has to know that it was us.
@@ -108,25 +136,31 @@ def _begin(scene: Scene, record: Record, task: Task, action: Action) -> Result:
 
 @dataclass(frozen=True)
 class _Making:
+    """`first`: what of it may be half there and is undone before. `renewed`: what is undone even
+    where it is whole."""
+
     steps: Sequence[Step]
     happening: Happening
+    first: Sequence[Step] = ()
+    renewed: Sequence[Step] = ()
     adopting: bool = False
 
 
 _MAKINGS = {
-    Act.CREATE: _Making(CREATE, Happening.STARTED),
-    Act.PREPARE: _Making(PREPARE, Happening.PREPARED),
-    Act.RUN: _Making(RUN, Happening.STARTED),
+    Act.CREATE: _Making(CREATE, Happening.STARTED, CREATE),
+    Act.PREPARE: _Making(PREPARE, Happening.PREPARED, PREPARE),
+    Act.RUN: _Making(RUN, Happening.STARTED, RUN),
+    Act.REMAKE: _Making(AROUND + RUN, Happening.STARTED, RUN),
+    Act.REBUILD: _Making(AROUND + RUN, Happening.STARTED, RUN, renewed=LAYER),
     Act.ADOPT: _Making(RUN, Happening.STARTED, adopting=True),
 }
 
 
 def _make(scene: Scene, record: Record, task: Task, action: Action) -> Result:
     making = _MAKINGS[action.act]
-    if not making.adopting and not scene.clean:
-        leftovers = unwind(making.steps, scene.host, record.names)
-        if leftovers:
-            raise _not_removed(record, leftovers, "make")
+    first = (*making.renewed, *(() if scene.clean else making.first))
+    if leftovers := unwind(first, scene.host, record.names):
+        raise _not_removed(record, leftovers, "make")
     context = Context(
         scene.host,
         record,
@@ -147,6 +181,7 @@ def _make(scene: Scene, record: Record, task: Task, action: Action) -> Result:
         "finished_at": None,
         "exit_code": None,
         "health": probing.anew(context.record, began),
+        "remake": Remake.NOTHING,
     }
     return Result(
         "it runs" if making.happening is Happening.STARTED else "it is prepared",
@@ -216,6 +251,9 @@ def _ended(scene: Scene, record: Record, task: Task, reason: str) -> Result:
         "finished_at": record.finished_at or (end.at if end else scene.now()),
         "exit_code": code,
     }
+    if record.state is State.STARTING:
+        # It would have no process, had not all been made before.
+        changes["remake"] = Remake.NOTHING
     return Result(_how(record, code, reason), Happening.ENDED, changes=changes)
 
 
@@ -301,7 +339,12 @@ ACTS: Mapping[Act, Callable[[Scene, Record, Task, Action], Result]] = {
     Act.PREPARE: _make,
     Act.RUN: _make,
     Act.ADOPT: _make,
+    Act.REMAKE: _make,
+    Act.REBUILD: _make,
     Act.KEEP: _keep,
+    Act.ADJUST: _adjust,
+    Act.ACCEPT: _leave,
+    Act.TAKE_BACK: _leave,
     Act.PAUSE: _pause,
     Act.THAW: _thaw,
     Act.BEGIN: _begin,

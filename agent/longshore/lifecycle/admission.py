@@ -161,13 +161,15 @@ class Admission:
         spec: ContainerSpec,
         facts: Facts,
         now: float,
+        sealed: Mapping[str, str] | None = None,
     ) -> Facts:
         """Claims name, interface, volumes, what limits and secrets promise, addresses, host ports
         and user ids; returns what was chosen.
 
         Args:
             asked: the spec without what flavor and `volumes_from` add.
-            spec: with the values of its secrets.
+            spec: with the values of its secrets, as far as they are not in `sealed`.
+            facts: user ids in them stay, if it is to have any.
             now: Unix seconds.
 
         Raises:
@@ -192,14 +194,19 @@ class Admission:
             )
         claim_named(tx, spec, now)
         claim_borrowed(tx, asked, spec)
-        self._promise(tx, spec)
+        self._promise(tx, spec, sealed or {})
         nics = tuple(self._nic(tx, spec, index) for index in range(len(spec.interfaces)))
         ports = self._ports(tx, spec, nics)
-        ids = claim_ids(tx, spec, self.id_ranges)
+        ids = claim_ids(tx, spec, self.id_ranges, facts.ids)
         return facts.model_copy(update={"nics": nics, "ports": ports, "ids": ids})
 
-    def _promise(self, tx: Transaction, spec: ContainerSpec) -> None:
-        wanted = amounts(spec.limits, spec.secrets, self.beside)
+    def amounts(self, spec: ContainerSpec, sealed: Mapping[str, str]) -> Mapping[str, float]:
+        """What it has to be promised: resource → amount. `sealed`: values that it has not."""
+        secrets = sum(one.memory_of(sealed.get(one.name)) for one in spec.secrets)
+        return amounts(spec.limits, secrets, self.beside)
+
+    def _promise(self, tx: Transaction, spec: ContainerSpec, sealed: Mapping[str, str]) -> None:
+        wanted = self.amounts(spec, sealed)
         if lacking := list(lacks(wanted, self.stock(), tx.promised)):
             raise exhausted(spec.name, lacking)
         for resource, amount in wanted.items():

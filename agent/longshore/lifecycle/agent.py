@@ -14,14 +14,17 @@ from longshore.lifecycle.containers import Containers
 from longshore.lifecycle.copying import Copying
 from longshore.lifecycle.execs import Commands
 from longshore.lifecycle.fitting import Fitting
+from longshore.lifecycle.history import History
 from longshore.lifecycle.images import Images
 from longshore.lifecycle.node import Node
 from longshore.lifecycle.planning import Planning
 from longshore.lifecycle.ports.logs import LogFiles
 from longshore.lifecycle.pruning import Pruning
+from longshore.lifecycle.rebuilding import Rebuilding
 from longshore.lifecycle.recent_logs import recent
 from longshore.lifecycle.stats import Stats
 from longshore.lifecycle.story import Stories
+from longshore.lifecycle.updates import Updates
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.waiting import Waiting
 from longshore.model.commit import Commit
@@ -37,6 +40,7 @@ from longshore.model.status import (
     ContainerStatus,
     Difference,
     ExecStatus,
+    FieldChange,
     FitsStatus,
     FlavorStatus,
     ImageDetail,
@@ -50,6 +54,7 @@ from longshore.model.status import (
     PruneStatus,
     StoryStatus,
     TransferStatus,
+    VersionStatus,
     VolumeStatus,
 )
 from longshore.model.transfer import Auth, Credential, PullPolicy
@@ -91,6 +96,9 @@ class Agent:
     waiting: Waiting
     pruning: Pruning
     planning: Planning
+    updates: Updates
+    rebuilding: Rebuilding
+    history: History
     archive: Callable[[Path], AbstractContextManager[Path]]
     commands: Commands
     copying: Copying
@@ -138,6 +146,27 @@ class Agent:
 
     def rename(self, request: Request, ref: str, name: str) -> ContainerStatus:
         return self.containers.rename(request, ref, name)
+
+    def update(
+        self, request: Request, ref: str, patch: Mapping[str, Any], *, apply: str = "now"
+    ) -> ContainerStatus:
+        return self.updates.update(request, ref, patch, apply=apply)
+
+    def rollback(
+        self, request: Request, ref: str, version: int | None = None, *, apply: str = "now"
+    ) -> ContainerStatus:
+        return self.updates.rollback(request, ref, version, apply=apply)
+
+    def rebuild(
+        self, request: Request, ref: str, image: str, policy: PullPolicy, auth: Auth
+    ) -> ContainerStatus:
+        return self.rebuilding.rebuild(request, ref, image, policy, auth)
+
+    def versions(self, ref: str) -> Sequence[VersionStatus]:
+        return self.history.versions(ref)
+
+    def compare_versions(self, ref: str, before: int, after: int) -> Sequence[FieldChange]:
+        return self.history.compare(ref, before, after)
 
     def execute(
         self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int

@@ -105,6 +105,11 @@ def claim_borrowed(tx: Transaction, asked: ContainerSpec, spec: ContainerSpec) -
             field="volumes_from",
             object=spec.name,
         )
+    hold_borrowed(tx, spec)
+
+
+def hold_borrowed(tx: Transaction, spec: ContainerSpec) -> None:
+    """Claims the anonymous volumes of others that are among its mounts."""
     for id in {mount.container for mount in spec.mounts if isinstance(mount, Borrowed)}:
         tx.claim(_kind(id), spec.id, spec.id)
 

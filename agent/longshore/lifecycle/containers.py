@@ -21,7 +21,7 @@ from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.creation import Creation
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.holds import Holds
-from longshore.lifecycle.intents import Intent, admit, is_under_way, seen
+from longshore.lifecycle.intents import Intent, admit, is_being_done, is_under_way, seen
 from longshore.lifecycle.ports import Journal, Tasks, Transaction
 from longshore.lifecycle.renames import Renames
 from longshore.lifecycle.signals import Signals, number_of
@@ -92,7 +92,7 @@ class Containers:
         try:
             if self._is_to_do(request, spec.id):
                 creation.look()
-            return self._carry_out(request, intent)
+            return self.carry_out(request, intent)
         finally:
             creation.release()
 
@@ -196,18 +196,19 @@ class Containers:
                 grace=grace,
             )
 
-        return self._carry_out(
+        return self.carry_out(
             request, Intent(verb, id, {**arguments, "ref": ref}, change, goal_of(verb))
         )
 
-    def _carry_out(self, request: Request, intent: Intent) -> ContainerStatus:
+    def carry_out(self, request: Request, intent: Intent) -> ContainerStatus:
+        """Journals it, and brings it about, or with `wait` accepted has it brought about."""
         check(request, intent.verb, intent.goal)
         with self._journal.transaction(durable=True) as tx:
             asked, before = seen(tx, request, intent), tx.get(intent.id)
             if asked is not None and asked.outcome is not None:
                 return asked.result()
             # The same request again, while it is being carried out, waits for what comes of it.
-            waits = before is not None and asked is not None and is_under_way(intent.verb, before)
+            waits = bool(before and asked and is_being_done(asked, intent.verb, before))
             record = before if before and waits else admit(tx, request, intent, before, self._now())
             intent.prepare(waits)
         intent.journalled()
@@ -239,6 +240,8 @@ class Containers:
         )
         if record.state is not previous:
             self._changes.add(record, previous)
+        elif before is not None and record.version != before.version:
+            self._changes.add(record, previous, kind="updated")
 
     def _outcome(self, request_id: str, record: Record) -> ContainerStatus:
         asked = self._journal.requested(request_id)

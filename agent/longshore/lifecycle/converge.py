@@ -25,6 +25,7 @@ from longshore.lifecycle.pipeline import attempt, unwind
 from longshore.lifecycle.ports import Host, Journal, Transaction
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.slots import Slot, Slots
+from longshore.lifecycle.trials import Trials
 from longshore.model.ending import unpausable
 from longshore.model.host import Image, Task
 from longshore.model.names import Names
@@ -55,6 +56,7 @@ class Converge:
         hint: Callable[[str], None],
         fetches: Fetches,
         restarts: Restarts,
+        trials: Trials,
     ) -> None:
         self._host = host
         self._journal = journal
@@ -63,6 +65,7 @@ class Converge:
         self._hint = hint
         self._fetches = fetches
         self._restarts = restarts
+        self._trials = trials
         self._slots = Slots(hint)
         self._waited_for: set[str] = set()
         self._waiting = threading.Lock()
@@ -172,7 +175,8 @@ class Converge:
             clean=clean,
         )
         task = Task() if clean else self._host.tasks.get(record.names)
-        action = plan(record, task, due=self._restarts.is_due(record))
+        due, judged = self._restarts.is_due(record), self._trials.judged(record)
+        action = plan(record, task, due=due, judged=judged)
         LOG.debug("container %s is %s: %s, %s", record.id, record.state, action.act, action.reason)
         results: list[Result] = []
         error = attempt(
@@ -210,12 +214,16 @@ class Converge:
                 return False
             if isinstance(result.error, Superseded):
                 return False
-            following = outcomes.following(current, result)
+            following, taken_back = self._trials.follow(
+                *(tx, current, outcomes.following(current, result), action),
+                *(result.happening, result.error),
+            )
             if outcomes.asked_again(tx, current, following):
                 again = after(following.state, Verb.START, following.name)
                 tx.put(following.but(state=again, reason="start was requested"))
                 return False
-            outcomes.answer(tx, following, result.error or outcomes.failure(following))
+            failed = result.error or outcomes.failure(following)
+            outcomes.answer(tx, following, failed, taken_back)
             wanted = self._restarts.following_end(
                 unpausable(following) if result.given_up else following,
                 result.error,
@@ -224,10 +232,18 @@ class Converge:
             _record(tx, current, following, wanted)
             if following.state is State.FAILED and not following.leftovers:
                 tx.release(record.id)
+        self._told_all(current, following, wanted, action, result)
+        return wanted.state is following.state and not _goes_on(following, action, result)
+
+    def _told_all(
+        self, current: Record, following: Record, wanted: Record, action: Action, result: Result
+    ) -> None:
+        """Whoever keeps or shows something of it hears what it is now."""
         if following.state in outcomes.SETTLED:
             self._fetches.forget(following.id)
         if wanted.state is not State.RESTARTING:
             self._restarts.forget(wanted.id)
+        self._trials.watch(wanted)
         for before, now in pairwise((current, following, wanted)):
             if now.state is not before.state:
                 LOG.info("container %s: %s → %s: %s", *_told(before, now))
@@ -235,7 +251,8 @@ class Converge:
         if action.act is Act.KEEP and "facts" in result.changes:
             # It found other limits than were asked for: the reason says which.
             self._changes.add(wanted, wanted.state, kind="limits")
-        return wanted.state is following.state and not _goes_on(following, result)
+        elif wanted.state is current.state and _version(wanted) != _version(current):
+            self._changes.add(wanted, wanted.state, kind="updated")
 
     def _watch_exit(self, names: Names) -> None:
         with self._waiting:
@@ -266,13 +283,22 @@ def _wait(bell: threading.Event, seconds: float | None) -> None:
 def _is_out_of_date(record: Record, current: Record, result: Result) -> bool:
     """Whether what was done was done for a wish that is not the present one."""
     moved = result.happening is not None and current.state is not record.state
+    if current.version != record.version:
+        # Somebody gave it another one, which what was done did not know of.
+        return True
     return moved or current.desired is not record.desired
 
 
-def _goes_on(record: Record, result: Result) -> bool:
+def _goes_on(record: Record, action: Action, result: Result) -> bool:
     """Whether what is to be done for it now is something else, though it is in the same state."""
-    ended_first = result.happening is Happening.ENDED and record.state is State.RESTARTING
-    return ended_first or result.happening is Happening.DUE
+    if action.act in (Act.ACCEPT, Act.TAKE_BACK) or result.happening is Happening.DUE:
+        return True
+    over = result.happening in (Happening.ENDED, Happening.FAILED)
+    return over and record.state is State.RESTARTING and record.restart_at is None
+
+
+def _version(record: Record) -> tuple[int, bool]:
+    return record.version, record.trial is None
 
 
 def _record(tx: Transaction, current: Record, following: Record, wanted: Record) -> None:

@@ -43,6 +43,7 @@ The same tuple serves everyone:
     create           run CREATE                          rollback, delete   unwind CREATE
     create no start  run PREPARE                         stop, exit         unwind RUN
     start            unwind RUN, then run RUN            agent start        whichever it was
+    update           unwind RUN, then AROUND and RUN     rebuild            that, its layer first
 
 A new resource of a container is a new step here, never a branch elsewhere.
 """
@@ -81,6 +82,9 @@ PREPARE = (
     record.STEP,
 )
 
+#: Step of PREPARE → the same, over what an older version of the container has left.
+_ANEW = {disk.STEP: disk.ANEW, files.STEP: files.ANEW}
+
 #: Lasts from start to the end of the process: a user namespace if it has one, bind mounts (as seen
 #: from in there), copies of its files, secrets, the network namespace, the task (which the runtime
 #: begins to make), meanwhile interfaces and published ports, then the waiting process in its
@@ -99,3 +103,10 @@ RUN = (
 )
 
 CREATE = PREPARE + RUN
+
+#: What a new version of a container makes anew before it runs (`updates.py`): each step completes
+#: what is there, the layer and what is in it stays.
+AROUND = tuple(_ANEW.get(step, step) for step in PREPARE)
+
+#: What goes first when it is to have the layer of another image. Its volumes stay.
+LAYER = (rootfs.STEP, disk.STEP, record.STEP)

@@ -59,6 +59,22 @@ class Fetches:
         if told is not None:
             told.leave()
 
+    def bring(self, name: str, policy: PullPolicy, auth: Auth) -> Image:
+        """The image, when it has been pulled, for a container that is there.
+
+        Raises:
+            LongshoreError: what the pull came to.
+        """
+        bell = threading.Event()
+        interest = self._pulls.join(name, policy, auth, bell.set, mend=False)
+        try:
+            while not interest.done:
+                bell.wait()
+                bell.clear()
+            return interest.image()
+        finally:
+            interest.leave()
+
     def wait(self, record: Record, waiting: Waiting) -> Image:
         """The image, when it has been pulled.
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from longshore.errors import StaleGeneration
 from longshore.lifecycle.ports import Transaction
+from longshore.model import trials
 from longshore.model.record import Record
-from longshore.model.request import Request, Verb
+from longshore.model.request import VERSIONED, Request, Verb
 from longshore.model.requested import Requested, fingerprint
 from longshore.model.state import WANTS, State
 
@@ -91,6 +92,13 @@ _UNDER_WAY: Mapping[Verb, frozenset[State]] = {
     Verb.STOP: frozenset({State.STOPPING, State.STOPPED, State.CREATED}),
     Verb.DELETE: frozenset({State.DELETING}),
 }
+
+
+def is_being_done(asked: Requested, verb: Verb, record: Record) -> bool:
+    """Whether that open request needs no second start."""
+    if verb in VERSIONED:
+        return trials.is_under_way(record) or asked.generation == record.generation
+    return is_under_way(verb, record)
 
 
 def is_under_way(verb: Verb, record: Record) -> bool:

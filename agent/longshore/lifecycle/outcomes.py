@@ -14,6 +14,7 @@ from longshore.model.record import Record
 from longshore.model.request import SIGNAL, Verb
 from longshore.model.requested import Requested, failed, succeeded
 from longshore.model.state import WANTS, Desired, State, after
+from longshore.model.versions import Remake
 
 #: In these nothing is under way: whoever asked can be answered.
 SETTLED = frozenset(
@@ -31,15 +32,25 @@ SETTLED = frozenset(
 _UNREACHED: Mapping[str, State] = {Verb.PAUSE: State.RUNNING, Verb.UNPAUSE: State.PAUSED}
 
 
+#: Whoever asked for these waits for what comes of the version, and not for its process alone.
+_JUDGED = frozenset({Verb.UPDATE, Verb.ROLLBACK})
+
+
+def _is_on_trial(record: Record) -> bool:
+    return record.trial is not None and record.state in (State.RUNNING, State.PAUSED)
+
+
 def following(current: Record, result: Result) -> Record:
     error = result.error
     changes: dict[str, Any] = {"error": error.to_dict() if error else None, **result.changes}
     if result.happening is not None:
         changes["state"] = after(current.state, result.happening, current.name)
         changes["reason"] = result.reason
+    following = current.but(**changes)
+    if result.happening is not None and following.remake is Remake.NOTHING:
         # Written by now, or not wanted any more: what nobody needs would go along for good.
-        changes["contents"] = ()
-    return current.but(**changes)
+        return following.but(contents=())
+    return following
 
 
 def asked_again(tx: Transaction, before: Record, now: Record) -> bool:
@@ -70,14 +81,29 @@ def failure(record: Record) -> LongshoreError | None:
     return from_dict(record.error) if failed and record.error else None
 
 
-def answer(tx: Transaction, record: Record, error: LongshoreError | None) -> None:
+def answer(
+    tx: Transaction,
+    record: Record,
+    error: LongshoreError | None,
+    taken_back: LongshoreError | None = None,
+) -> None:
     """Gives everyone who asked about this container the answer, once there is one.
 
     An error that may pass is no answer: the same request, sent again, tries again.
+
+    Args:
+        taken_back: what came of a new version, if that is known only now.
     """
-    if record.state not in SETTLED or (error is not None and error.retry):
+    if record.state not in SETTLED:
         return
+    passing = error is not None and error.retry
     for requested in _open(tx, record):
+        if requested.verb in _JUDGED:
+            if not _is_on_trial(record):
+                tx.answer(requested.id, _outcome(requested, record, taken_back))
+            continue
+        if passing:
+            continue
         if error is None and _UNREACHED.get(requested.verb) is record.state:
             continue  # nobody could say how its process is
         tx.answer(requested.id, _outcome(requested, record, error))

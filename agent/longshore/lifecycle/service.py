@@ -17,6 +17,7 @@ from longshore.model.status import (
     ContainerStatus,
     Difference,
     ExecStatus,
+    FieldChange,
     FitsStatus,
     FlavorStatus,
     ImageDetail,
@@ -30,6 +31,7 @@ from longshore.model.status import (
     PruneStatus,
     StoryStatus,
     TransferStatus,
+    VersionStatus,
     VolumeStatus,
 )
 from longshore.model.transfer import Auth, Credential, PullPolicy
@@ -79,6 +81,43 @@ class Service(Protocol):
 
     def rename(self, request: Request, ref: str, name: str) -> ContainerStatus:
         """Raises NameInUse. What its processes see stays, also a host name that was its name."""
+
+    def update(
+        self, request: Request, ref: str, patch: Mapping[str, Any], *, apply: str = "now"
+    ) -> ContainerStatus:
+        """Changes its spec by a merge patch (RFC 7396) of what it is to have; `plan` says what that
+        takes. Returns once the new version is in use.
+
+        Args:
+            apply: `now`: it is started again if need be. `restart`: once it is started again for
+                another reason; this returns at once then.
+
+        Raises:
+            InvalidSpec: what comes out is none; or a field is not an update's to change.
+            UpdateTakenBack: it could not be started, ended, or was not healthy in time; the former
+                version is in use again.
+            DeadlineExceeded: that is not known yet; ask again.
+        """
+
+    def rollback(
+        self, request: Request, ref: str, version: int | None = None, *, apply: str = "now"
+    ) -> ContainerStatus:
+        """An update to what that version was; None: the last one before its present one that was
+        not taken back. It gets a number of its own. Raises as `update`; InvalidRequest: it has no
+        such version."""
+
+    def rebuild(
+        self, request: Request, ref: str, image: str, policy: PullPolicy, auth: Auth
+    ) -> ContainerStatus:
+        """Makes it anew of another image, with the same addresses, ports, volumes and all else of
+        its spec; what it wrote into its own layer is gone. Nothing is stopped before the image is
+        here. One that does not run is made anew at its next start."""
+
+    def versions(self, ref: str) -> Sequence[VersionStatus]:
+        """Of its spec, oldest first: the last ten, and those that are pending or on trial."""
+
+    def compare_versions(self, ref: str, before: int, after: int) -> Sequence[FieldChange]:
+        """How the second differs from the first. Raises InvalidRequest: it has no such version."""
 
     def execute(
         self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int

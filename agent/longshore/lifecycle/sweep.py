@@ -14,6 +14,7 @@ from longshore.lifecycle.pipeline import attempt
 from longshore.lifecycle.ports import Host, Journal
 from longshore.lifecycle.restarts import Restarts
 from longshore.lifecycle.steps import limits
+from longshore.lifecycle.trials import Trials
 from longshore.model.host import Task, TaskStatus
 from longshore.model.names import Names
 from longshore.model.plan import Act, is_given_up, plan
@@ -55,6 +56,7 @@ class Sweep:
         pace: Pace,
         soon: Callable[[str], None],
         restarts: Restarts,
+        trials: Trials,
         complaints: Callable[[], Sequence[str]] = tuple,
         collect: Callable[[], Sequence[str]] = tuple,
         volumes: Callable[[], Sequence[str]] = tuple,
@@ -67,6 +69,7 @@ class Sweep:
         self._pace = pace
         self._soon = soon
         self._restarts = restarts
+        self._trials = trials
         self._complaints = complaints
         self._collect = collect
         self._volumes = volumes
@@ -117,7 +120,8 @@ class Sweep:
             tasks = self._host.tasks.list()
             for record in records:
                 task = tasks.get(record.id, Task())
-                act = plan(record, task, due=self._restarts.is_due(record)).act
+                due, judged = self._restarts.is_due(record), self._trials.judged(record)
+                act = plan(record, task, due=due, judged=judged).act
                 wrong = self._drift(record) if act is Act.KEEP else []
                 findings.extend(wrong)
                 if act is Act.KEEP:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from longshore.model.record import Record
 from longshore.model.requested import Requested
 from longshore.model.running import Running
 from longshore.model.story import Told
+from longshore.model.versions import Version
 from longshore.model.volume import Volume
 
 
@@ -27,8 +28,8 @@ class Transaction(Protocol):
         whom."""
 
     def forget(self, id: str, last: Record | None = None) -> None:
-        """Removes the record and its claims; what was asked about it stays, and its story. `last`:
-        how it was last, for those who ask what became of it."""
+        """Removes the record, its versions and its claims; what was asked about it stays, and its
+        story. `last`: how it was last, for those who ask what became of it."""
 
     def claims(self, kind: str) -> Mapping[str, str]:
         """Key → the container that holds it."""
@@ -38,6 +39,18 @@ class Transaction(Protocol):
 
     def promise(self, resource: str, amount: float, id: str) -> None:
         """`id` holds so much of it, in place of what it held; given back with its claims."""
+
+    def promises(self, id: str) -> Mapping[str, float]:
+        """Resource → how much of it `id` holds."""
+
+    def version(self, id: str, number: int) -> Version | None: ...
+
+    def versions(self, id: str) -> Sequence[Version]:
+        """Of a container, oldest first. Those that there were before its first update it has
+        not."""
+
+    def put_version(self, id: str, version: Version, needed: Collection[int] = ()) -> None:
+        """In place of one with its number. Of the others the newest stay, and those `needed`."""
 
     def volumes(self) -> Mapping[str, Volume]: ...
 

@@ -9,7 +9,7 @@ from longshore.model.host import (
     Ids,
     Image,
 )
-from longshore.model.injected import Secret
+from longshore.model.injected import File, Secret
 from longshore.model.mounts import Mount
 from longshore.model.names import Names
 from longshore.model.record import Facts
@@ -103,6 +103,12 @@ class Files(Protocol):
     def write(self, names: Names, spec: ContainerSpec, facts: Facts) -> None:
         """Log files, the managed ones of /etc, and, once, those of the request and of its key pair;
         never truncates a log. Raises InvalidSpec, also as `check`, and StartFailed."""
+
+    def contents(self, names: Names, files: Sequence[File]) -> tuple[str, ...]:
+        """Of the request's files, as they were asked for, one each. Raises HostFailed."""
+
+    def forget(self, names: Names) -> None:
+        """Removes all but the logs: it is written anew. Raises HostFailed."""
 
     def show(self, names: Names) -> None:
         """Copies of all but the logs, for the container to see and to change (`Layout.shown`);

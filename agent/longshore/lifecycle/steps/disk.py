@@ -13,8 +13,16 @@ def do(context: Context) -> None:
         context.host.disks.limit(context.names, size)
 
 
+def again(context: Context) -> None:
+    """It may have had one before, and be without by now."""
+    if context.record.spec.limits.disk is None:
+        context.host.disks.remove(context.names)
+    do(context)
+
+
 def undo(host: Host, names: Names) -> None:
     host.disks.remove(names)
 
 
 STEP = Step("disk", do, undo)
+ANEW = Step("disk", again, undo)

@@ -13,8 +13,15 @@ def do(context: Context) -> None:
     context.host.files.write(record.names, spec, record.facts)
 
 
+def again(context: Context) -> None:
+    """What came with an older version goes, but for the logs."""
+    context.host.files.forget(context.names)
+    do(context)
+
+
 def undo(host: Host, names: Names) -> None:
     host.files.remove(names)
 
 
 STEP = Step("files", do, undo)
+ANEW = Step("files", again, undo)

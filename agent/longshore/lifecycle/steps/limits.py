@@ -92,6 +92,26 @@ def keep(host: Host, record: Record) -> tuple[AppliedLimits | None, str | None]:
     return now, told
 
 
+def adjust(host: Host, record: Record) -> AppliedLimits | None:
+    """Has the kernel keep other limits than before while its process runs.
+
+    Returns:
+        Them, read back; None: it has just ended.
+
+    Raises:
+        LimitNotApplied: the kernel does not keep them.
+    """
+    try:
+        wrong = drift(host, record)
+        why = _set_again(host, record) if wrong else []
+        now = read(host, record)
+    except NotFound:
+        return None
+    if still := drifted(record.spec.limits, now):
+        raise _not_applied(record, "keep", (*still, *why))
+    return now
+
+
 def _set_again(host: Host, record: Record) -> list[str]:
     """Returns why not."""
     limits, why = record.spec.limits, []
