@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from longshore.model.host import Ids, Image
-from longshore.model.injected import File, Secret
+from longshore.model.injected import SEALED_MORE, File, Secret
 from longshore.model.mounts import Mount
 from longshore.model.names import Names
 from longshore.model.record import Facts
@@ -109,14 +110,19 @@ class FakeSecrets:
         return {one.name: one.data[::-1].hex() for one in secrets if one.data is not None}
 
     def seal(self, names: Names, secrets: Sequence[Secret]) -> Mapping[str, str]:
-        return {one.name: one.data.hex() for one in secrets if one.data is not None}
+        return {
+            one.name: base64.b64encode(bytes(SEALED_MORE) + one.data).decode()
+            for one in secrets
+            if one.data is not None
+        }
 
     def write(
         self, names: Names, secrets: Sequence[Secret], sealed: Mapping[str, str], ids: Ids | None
     ) -> None:
         if secrets:
             self.written[names.id] = {
-                one.name: bytes.fromhex(sealed.get(one.name, "")) for one in secrets
+                one.name: base64.b64decode(sealed.get(one.name, ""))[SEALED_MORE:]
+                for one in secrets
             }
 
     def remove(self, names: Names) -> None:
