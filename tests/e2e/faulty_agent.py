@@ -1,8 +1,8 @@
 """The agent with faults on order: `faulty_agent.py FAULTS --config-file …`.
 
-Every `do` and `undo` of CREATE first looks at the file FAULTS: a JSON list of `Fault`s. No file:
-no faults. A fault that is `once` leaves the file before it strikes, so that the agent's next life
-goes on without it; those behind it wait until then.
+Every `do` and `undo` of CREATE, and of what an update does instead, first looks at the file FAULTS:
+a JSON list of `Fault`s. No file: no faults. A fault that is `once` leaves the file before it
+strikes, so that the agent's next life goes on without it; those behind it wait until then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from longshore import daemon
 from longshore.errors import HostFailed, HostUnavailable
-from longshore.lifecycle.create import CREATE
+from longshore.lifecycle.create import AROUND, CREATE
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Saboteur:
 
 def main() -> None:
     saboteur = Saboteur(Path(sys.argv.pop(1)))
-    for step in CREATE:
+    for step in (*CREATE, *(one for one in AROUND if one not in CREATE)):
         # In place, so that every tuple that holds the step has the faulty one.
         object.__setattr__(step, "do", saboteur.wrapped(step.name, "do", step.do))
         object.__setattr__(step, "undo", saboteur.wrapped(step.name, "undo", step.undo))

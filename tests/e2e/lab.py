@@ -127,6 +127,7 @@ class Lab:
             promises = database.execute(
                 "SELECT resource, amount, container FROM promises"
             ).fetchall()
+            versions = database.execute("SELECT container, number FROM versions").fetchall()
             unanswered = database.execute(
                 "SELECT verb, container FROM requests WHERE outcome IS NULL"
             ).fetchall()
@@ -134,6 +135,7 @@ class Lab:
             *(f"record of {id}" for (id,) in records),
             *(f"claim of {id}: {kind} {key}" for kind, key, id in claims),
             *(f"promise to {id}: {amount} {resource}" for resource, amount, id in promises),
+            *(f"version {number} of {id}" for id, number in versions),
             *(f"unanswered {verb} of {id}" for verb, id in unanswered),
         ]
 

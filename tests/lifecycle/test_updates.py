@@ -23,13 +23,14 @@ from longshore.errors import (
     Superseded,
     UpdateTakenBack,
 )
+from longshore.lifecycle.story import Stories
 from longshore.model.host import AppliedLimits
 from longshore.model.names import Names
 from longshore.model.record import Record
 from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
 from longshore.model.state import State
-from longshore.model.status import ContainerStatus
+from longshore.model.status import ContainerStatus, HealthStatus
 from longshore.model.transfer import Auth, PullPolicy
 
 ASKED: dict[str, Any] = {
@@ -406,3 +407,64 @@ def test_rebuild(life: Lifecycle, spec: ContainerSpec) -> None:
     assert record(life, spec).facts.pid == now.facts.pid
     with pytest.raises(InvalidSpec, match="a rebuild makes them anew"):
         life.updates.rollback(ask(), spec.id, 1)
+
+
+CHECKED: dict[str, Any] = {"command": ["x"], "health": {"type": "tcp", "port": 80}}
+
+
+def probed(life: Lifecycle, spec: ContainerSpec, state: str) -> None:
+    with life.journal.transaction(durable=False) as tx:
+        tx.put(record(life, spec).but(health=HealthStatus(state=state, output="as the test says")))
+    life.converge.visit(spec.id)
+    life.settle_hints()
+
+
+def test_with_a_health_check_it_has_to_be_healthy(life: Lifecycle, spec: ContainerSpec) -> None:
+    request = ask_for(life, spec, CHECKED)
+    probed(life, spec, "starting")
+    life.later += 2 * PROBATION
+    probed(life, spec, "healthy")
+    assert outcome(life, request).version == 2
+    assert record(life, spec).trial is None
+
+
+def test_an_unhealthy_one_is_taken_back(life: Lifecycle, spec: ContainerSpec) -> None:
+    request = ask_for(life, spec, CHECKED)
+    probed(life, spec, "unhealthy")
+    with pytest.raises(UpdateTakenBack, match="it is unhealthy: as the test says"):
+        outcome(life, request)
+    now = record(life, spec)
+    assert (now.state, now.version, now.health) == (State.RUNNING, 1, None)
+
+
+def test_one_that_never_gets_healthy(life: Lifecycle, spec: ContainerSpec) -> None:
+    request = ask_for(life, spec, CHECKED)
+    life.pass_time(10 * PROBATION)
+    with pytest.raises(UpdateTakenBack, match="was not healthy in time"):
+        outcome(life, request)
+    assert record(life, spec).version == 1
+
+
+def test_a_stop_of_an_unhealthy_one_is_a_stop(life: Lifecycle, spec: ContainerSpec) -> None:
+    ask_for(life, spec, CHECKED)
+    with life.journal.transaction(durable=False) as tx:
+        tx.put(record(life, spec).but(health=HealthStatus(state="unhealthy")))
+    assert life.containers.stop(ask(), spec.id).state == "stopped"
+    life.settle_hints()
+    assert record(life, spec).state is State.STOPPED
+
+
+def test_the_story_tells_of_it(life: Lifecycle, spec: ContainerSpec) -> None:
+    stories = Stories(life.journal, lambda: 5000.0, lambda: None, 60.0)
+    ask_for(life, spec, {"command": ["x"]}, apply="restart")
+    assert stories.explain(spec.id).next.endswith("its next start is with version 2")
+    life.containers.restart(ask(), spec.id)
+    assert stories.explain(spec.id).next.startswith("version 2 is in use for good if it runs")
+    life.fake.tasks.end(spec.id, 3)
+    life.settle_hints()
+    told = [one.what for one in stories.explain(spec.id).entries]
+    assert [one for one in told if one.startswith("version")] == [
+        "version 1 → 2",
+        "version 2 → 1",
+    ]
+    assert any("version 2 was taken back: its process ended at once" in one for one in told)

@@ -255,7 +255,8 @@ class Health:
             level = logging.INFO if found.ok else logging.WARNING
             LOG.log(level, "container %s: %s", record.id, verdict.reason)
             self._changes.add(record, record.state, kind="health")
-            if verdict.act is not None:
+            # Of a new version the former one is taken back, which is more than any of these.
+            if verdict.act is not None and record.trial is None:
                 self._act(verdict.act, record, now)
 
     def _note(self, watch: _Watch, verdict: Verdict) -> Record | None:

@@ -105,11 +105,17 @@ def _left(before: Record, after: Record) -> Iterator[str]:
         yield "what was left over is removed"
 
 
+def _versioned(before: Record, after: Record) -> Iterator[str]:
+    if after.version != before.version:
+        yield f"version {before.version} → {after.version}"
+
+
 #: What may happen beside a change of state, or without one.
 _ASIDES: tuple[Callable[[Record, Record], Iterator[str]], ...] = (
     _killed,
     _checked,
     _renamed,
+    _versioned,
     _left,
 )
 
@@ -172,6 +178,14 @@ def _restarting(record: Record, outlook: Outlook) -> Coming:
 
 
 def _running(record: Record, outlook: Outlook) -> Coming:
+    trial = record.trial
+    if trial is not None and trial.until is not None:
+        good = "runs" if record.health is None else "is healthy"
+        return Coming(
+            f"version {record.version} is in use for good if it {good} until then, else version "
+            f"{trial.previous.number} is taken back",
+            trial.until,
+        )
     check, found = record.spec.health, record.health
     if check and found and found.state == "unhealthy" and check.on_unhealthy != "none":
         return _unhealthy(check.on_unhealthy, check.budget, found, outlook)
@@ -191,6 +205,8 @@ def _unhealthy(act: str, budget: int, found: HealthStatus, outlook: Outlook) -> 
 
 def _after_end(record: Record) -> str:
     policy, retries = record.spec.restart.policy, record.spec.restart.retries
+    if record.pending is not None:
+        return f"its next start is with version {record.pending.number}"
     if record.spec.auto_remove and policy == "no":
         return "it is removed"
     if policy == "no":

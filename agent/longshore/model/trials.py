@@ -125,11 +125,12 @@ def verdict(record: Record, now: float) -> Verdict | None:
 
 def at_end(before: Record, now: Record) -> Verdict | None:
     """Of one whose process has just ended. None: it was ended, and that says nothing."""
-    by_itself = before.state in (State.STARTING, State.RUNNING)
+    if before.desired is not Desired.RUNNING:
+        return None
     if before.health is not None and before.health.state == UNHEALTHY:
         said = before.health.output or "no output"
         return Verdict(Fate.TAKE_BACK, f"it is unhealthy: {said}")
-    if not by_itself or before.desired is not Desired.RUNNING:
+    if before.state not in (State.STARTING, State.RUNNING):
         return None
     if now.exit_code == 0 and now.spec.restart.policy in _MAY_END:
         return Verdict(Fate.ACCEPT, "it has done its work")
