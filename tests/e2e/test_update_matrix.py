@@ -187,7 +187,7 @@ def test_killed_while_it_is_taken_back(served: Served, step: str, when: str) -> 
 @pytest.mark.parametrize(
     ("patch", "why"),
     [
-        ({"command": ["/no/such/file"]}, "no such file"),
+        ({"command": ["/no/such/file"]}, "is not in the image"),
         ({"command": ["false"]}, "its process ended at once, with exit code 1"),
         ({"workdir": "/etc/passwd"}, ""),
         (

@@ -84,8 +84,8 @@ class Rebuilding:
         with ExitStack() as held_names:
             new: _New | None = None
             if present is not None and (asked is None or asked.outcome is None):
-                after(present.state, Verb.REBUILD, present.name)
                 if asked is None or not is_being_done(asked, Verb.REBUILD, present):
+                    after(present.state, Verb.REBUILD, present.name)
                     # From the look at the image to the record that says so nobody removes it.
                     held_names.enter_context(self.holds.hold(name))
                     new = self._new(present, image, policy, auth)

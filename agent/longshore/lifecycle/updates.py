@@ -144,8 +144,8 @@ class Updates:
         wanted: Wanted | None = None
         is_new = asked is None or asked.outcome is None
         if is_new and present is not None:
-            after(present.state, verb, present.name)
             if asked is None or not is_being_done(asked, verb, present):
+                after(present.state, verb, present.name)
                 wanted = want(present)
 
         def change(tx: Transaction, present: Record | None, generation: int) -> Record:
