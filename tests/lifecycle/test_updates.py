@@ -468,3 +468,22 @@ def test_the_story_tells_of_it(life: Lifecycle, spec: ContainerSpec) -> None:
         "version 2 → 1",
     ]
     assert any("version 2 was taken back: its process ended at once" in one for one in told)
+
+
+@pytest.mark.parametrize("state", ["healthy", "unhealthy"])
+def test_another_health_check_has_to_find_it_healthy(
+    life: Lifecycle, spec: ContainerSpec, state: str
+) -> None:
+    pid = record(life, spec).facts.pid
+    request = ask_for(life, spec, {"health": {"type": "tcp", "port": 80}})
+    assert is_open(life, request)
+    probed(life, spec, state)
+    now = record(life, spec)
+    # Either way nothing had to be started again.
+    assert (now.facts.pid, now.state, now.trial) == (pid, State.RUNNING, None)
+    if state == "healthy":
+        assert outcome(life, request).version == 2
+        return
+    with pytest.raises(UpdateTakenBack, match="it is unhealthy: as the test says"):
+        outcome(life, request)
+    assert (now.version, now.health, now.spec.health) == (1, None, None)

@@ -155,7 +155,6 @@ class Health:
                     return
                 there.over = True
                 del self._watches[record.id]
-                record = record.but(health=there.health) if same_run else record
             if check is not None:
                 watch = _Watch(record, check, record.health or HealthStatus())
                 self._watches[record.id] = watch

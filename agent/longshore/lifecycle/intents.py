@@ -94,6 +94,11 @@ _UNDER_WAY: Mapping[Verb, frozenset[State]] = {
 }
 
 
+def is_to_do(asked: Requested | None, verb: Verb, record: Record) -> bool:
+    """Whether a request was not answered before, nor is what it asked for under way."""
+    return asked is None or (asked.outcome is None and not is_being_done(asked, verb, record))
+
+
 def is_being_done(asked: Requested, verb: Verb, record: Record) -> bool:
     """Whether that open request needs no second start."""
     if verb in VERSIONED:

@@ -16,7 +16,7 @@ from longshore.errors import ContainerNotFound, HostBusy, LongshoreError
 from longshore.lifecycle.fetches import Fetches
 from longshore.lifecycle.holding import held, needed, version_of
 from longshore.lifecycle.holds import Holds
-from longshore.lifecycle.intents import Intent, is_being_done
+from longshore.lifecycle.intents import Intent, is_to_do
 from longshore.lifecycle.naming import named
 from longshore.lifecycle.planning import Planning, as_update
 from longshore.lifecycle.ports import Journal, Transaction
@@ -83,13 +83,12 @@ class Rebuilding:
         present = self.journal.get(id)
         with ExitStack() as held_names:
             new: _New | None = None
-            if present is not None and (asked is None or asked.outcome is None):
-                if asked is None or not is_being_done(asked, Verb.REBUILD, present):
-                    after(present.state, Verb.REBUILD, present.name)
-                    # From the look at the image to the record that says so nobody removes it.
-                    held_names.enter_context(self.holds.hold(name))
-                    new = self._new(present, image, policy, auth)
-                    held_names.enter_context(self.holds.hold(new.image.name))
+            if present is not None and is_to_do(asked, Verb.REBUILD, present):
+                after(present.state, Verb.REBUILD, present.name)
+                # From the look at the image to the record that says so nobody removes it.
+                held_names.enter_context(self.holds.hold(name))
+                new = self._new(present, image, policy, auth)
+                held_names.enter_context(self.holds.hold(new.image.name))
 
             def change(tx: Transaction, present: Record | None, generation: int) -> Record:
                 if present is None:

@@ -82,12 +82,12 @@ class Trials:
             return self._take_up(tx, record), None
         if record.trial is None:
             return record, None
-        if action.act is Act.ACCEPT or (action.act is Act.ADJUST and error is None):
+        if action.act is Act.ACCEPT:
             return self._accept(tx, record, action.reason), None
+        if action.act is Act.ADJUST:
+            return self._adjusted(tx, record, action, error)
         if action.act is Act.TAKE_BACK:
-            return self._take_back(tx, record, StartFailed(action.reason)), None
-        if action.act is Act.ADJUST and error is not None and not error.retry:
-            return self._take_back(tx, record, error), error_of(record, error)
+            return self._taken_back(tx, record, StartFailed(action.reason))
         if happening is Happening.ENDED:
             return self._ended(tx, before, record)
         if happening is Happening.FAILED and error is not None:
@@ -122,6 +122,25 @@ class Trials:
         self.holding.only(tx, back, self.clock.now())
         return back
 
+    def _adjusted(
+        self, tx: Transaction, record: Record, action: Action, error: LongshoreError | None
+    ) -> tuple[Record, LongshoreError | None]:
+        if error is not None:
+            return (record, None) if error.retry else self._taken_back(tx, record, error)
+        assert record.trial is not None
+        previous = version_of(tx, record, record.trial.previous.number)
+        if previous.spec.health == record.spec.health or check_for(record) is None:
+            return self._accept(tx, record, action.reason), None
+        return self._on_trial(record), None
+
+    def _taken_back(
+        self, tx: Transaction, record: Record, why: LongshoreError
+    ) -> tuple[Record, LongshoreError | None]:
+        """Where no process has to be started for it, that is all."""
+        assert record.trial is not None
+        back = self._take_back(tx, record, why)
+        return back, None if record.trial.live is None else error_of(record, why)
+
     def _ended(
         self, tx: Transaction, before: Record, record: Record
     ) -> tuple[Record, LongshoreError | None]:
@@ -132,7 +151,7 @@ class Trials:
             return self._come_back(record) if before.state is State.STARTING else (record, None)
         if trial.live is not None:
             # It will be judged by its next start, which is with it.
-            return record.but(trial=trial.model_copy(update={"live": None})), None
+            return record.but(trial=trial.model_copy(update={"live": None, "until": None})), None
         found = at_end(before, record)
         if found is None:
             return record.but(trial=trial.model_copy(update={"until": None})), None
@@ -164,11 +183,16 @@ class Trials:
         assert trial is not None
         if trial.failed is not None:
             return self._come_back(record)
-        seconds = time_for(check_for(record), self.probation)
-        until = self.clock.now() + seconds
-        told = f"it runs; version {record.version} is on trial"
-        on_trial = trial.model_copy(update={"live": None, "until": until})
-        return record.but(trial=on_trial, reason=told), None
+        return self._on_trial(record.but(trial=trial.model_copy(update={"live": None}))), None
+
+    def _on_trial(self, record: Record) -> Record:
+        assert record.trial is not None
+        until = self.clock.now() + time_for(check_for(record), self.probation)
+        how = "it runs" if record.state is State.RUNNING else f"it is {record.state}"
+        return record.but(
+            trial=record.trial.model_copy(update={"until": until}),
+            reason=f"{how}; version {record.version} is on trial",
+        )
 
     def _come_back(self, record: Record) -> tuple[Record, LongshoreError | None]:
         assert record.trial is not None

@@ -36,7 +36,7 @@ from longshore.errors import (
     LongshoreError,
 )
 from longshore.lifecycle.holding import held, needed, version_of
-from longshore.lifecycle.intents import Intent, is_being_done
+from longshore.lifecycle.intents import Intent, is_to_do
 from longshore.lifecycle.planning import Planned, Planning, as_update
 from longshore.lifecycle.ports import Journal, Transaction
 from longshore.lifecycle.ports.storage import Files
@@ -142,11 +142,9 @@ class Updates:
         id = asked.container if asked else self.journal.find(ref)
         present = self.journal.get(id)
         wanted: Wanted | None = None
-        is_new = asked is None or asked.outcome is None
-        if is_new and present is not None:
-            if asked is None or not is_being_done(asked, verb, present):
-                after(present.state, verb, present.name)
-                wanted = want(present)
+        if present is not None and is_to_do(asked, verb, present):
+            after(present.state, verb, present.name)
+            wanted = want(present)
 
         def change(tx: Transaction, present: Record | None, generation: int) -> Record:
             if present is None:

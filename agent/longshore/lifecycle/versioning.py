@@ -16,7 +16,7 @@ from longshore.model.request import VERSIONED, Verb
 from longshore.model.requested import failed
 from longshore.model.state import Desired, State, after
 from longshore.model.status import ContainerStatus
-from longshore.model.trials import fallback, taken_up
+from longshore.model.trials import asked_anew, fallback, taken_up
 from longshore.model.versions import Held, Remake, Trial, Version
 
 #: When a new version takes effect: as soon as can be, or when it is started again for whatever
@@ -45,7 +45,8 @@ def placed(
         return taken if apply == AT_RESTART else _begun(taken)
     if is_prompt and apply == NOW and record.state in ALIVE:
         live = Trial(previous=fallback(record, new.remake), live=record.spec.limits)
-        return taken_up(record, version, new, live)
+        taken = taken_up(record, version, new, live)
+        return taken if taken.spec.health == record.spec.health else asked_anew(taken)
     waiting = record.but(pending=new)
     if apply == AT_RESTART:
         return waiting

@@ -165,7 +165,8 @@ def plan(record: Record, task: Task, *, due: bool = True, judged: Action | None 
         action = action if due else _WAIT
     if action.act is Act.KEEP and judged is not None:
         return judged
-    if action.act is Act.KEEP and record.trial is not None and record.trial.live is not None:
+    trial = record.trial
+    if action.act is Act.KEEP and trial and trial.live is not None and trial.until is None:
         return _ADJUST
     if action.act is Act.RUN:
         return _REMADE.get(record.remake, action)

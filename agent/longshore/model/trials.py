@@ -11,6 +11,7 @@ from longshore.model.probing import HEALTHY, UNHEALTHY, check_for
 from longshore.model.record import Record
 from longshore.model.request import Verb
 from longshore.model.state import Desired, Happening, State, after
+from longshore.model.status import HealthStatus
 from longshore.model.versions import Held, Remake, Trial, Version, most
 
 #: Seconds that the process of a version that is no good has to end itself.
@@ -75,7 +76,7 @@ def taken_back(record: Record, version: Version, why: LongshoreError) -> Record:
     failed = error_of(record, why)
     back = taken_up(record, version, trial.previous, None)
     if trial.live is not None:
-        return back.but(reason=f"{_as_it_is(record)}; {_short(failed)}")
+        return asked_anew(back).but(reason=f"{_as_it_is(record)}; {_short(failed)}")
     event = Happening.AGAIN if record.state in _OVER else Verb.RESTART
     grace = min(_GRACE, record.spec.stop_grace)
     return back.but(
@@ -86,6 +87,13 @@ def taken_back(record: Record, version: Version, why: LongshoreError) -> Record:
         grace=grace,
         trial=Trial(previous=trial.previous, failed=failed.to_dict()),
     )
+
+
+def asked_anew(record: Record) -> Record:
+    """One that is probed in another way than before: what was found so far says nothing."""
+    acted = record.health.acted if record.health else ()
+    has_check = check_for(record) is not None
+    return record.but(health=HealthStatus(acted=acted) if has_check else None)
 
 
 def error_of(record: Record, why: LongshoreError) -> UpdateTakenBack:
@@ -105,7 +113,7 @@ def error_of(record: Record, why: LongshoreError) -> UpdateTakenBack:
 def verdict(record: Record, now: float) -> Verdict | None:
     """Of one that runs. None: it cannot be said yet, or there is nothing to be said."""
     trial = record.trial
-    if trial is None or trial.live is not None or trial.failed is not None:
+    if trial is None or trial.failed is not None:
         return None
     if trial.until is None or record.state not in _LIVES:
         return None

@@ -80,7 +80,7 @@ class Trial(BaseModel):
         live: it needs no other process: the limits that come back, if the kernel does not take
             its own. None: it is judged by how it starts and runs.
         until: when it is taken for good or, with a health check, for bad. None: it has not been
-            started.
+            started, or not been told to the kernel.
         failed: `LongshoreError.to_dict` of why it was not; `previous` is in the record then, and
             what is left is to start that.
     """
