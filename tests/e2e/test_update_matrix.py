@@ -1,8 +1,8 @@
 """Updates of a container that serves, on the real host: the agent is killed at every step, steps
 fail, and what serves in the end is the old version or the new one, whole.
 
-Its twin in memory, tests/lifecycle/test_update_crashes.py, also dies at every write, and on the other
-side of each step."""
+Its twin in memory, tests/lifecycle/test_update_crashes.py, also dies at every write, and on the
+other side of each step."""
 
 from __future__ import annotations
 
