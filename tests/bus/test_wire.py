@@ -18,6 +18,7 @@ from longshore.model import operation_messages as operations
 from longshore.model import stats_messages as stats
 from longshore.model import story_messages as stories
 from longshore.model import upkeep_messages as upkeep
+from longshore.model import version_messages as versions
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message
 from longshore.model.request import Request
@@ -52,6 +53,9 @@ def test_only_the_request_id_is_needed() -> None:
         (wire.Stop, {"ref": "web"}, "stopped", None),
         (wire.Delete, {"ref": "web"}, "deleted", None),
         (wire.Delete, {"ref": "web"}, "accepted", "accepted"),
+        (versions.Update, {"ref": "web", "patch": {}}, "updated", None),
+        (versions.Rollback, {"ref": "web"}, "accepted", "accepted"),
+        (versions.Rebuild, {"ref": "web", "image": "web:2"}, "rebuilt", None),
     ],
 )
 def test_words_to_wait_for(
@@ -110,6 +114,15 @@ BAD: list[tuple[type[Message], dict[str, Any], list[str]]] = [
     (operations.Pause, {**REF, "wait": "running"}, ["wait"]),
     (operations.Unpause, {**REF, "wait": "paused"}, ["wait"]),
     (operations.Rename, {**REF, "name": "../x"}, ["name"]),
+    (versions.Update, REF, ["patch"]),
+    (versions.Update, {**REF, "patch": [], "apply": "soon"}, ["patch", "apply"]),
+    (versions.Update, {**REF, "patch": {}, "wait": "running"}, ["wait"]),
+    (versions.Rollback, {**REF, "version": 0, "patch": {}}, ["version", "patch"]),
+    (versions.Rollback, {**REF, "version": "2"}, ["version"]),
+    (versions.Rebuild, {**REF, "image": "Web", "policy": "missing"}, ["image", "policy"]),
+    (versions.Rebuild, {**REF, "image": "web", "auth": {"token": "t"}}, ["auth.token"]),
+    (versions.ListVersions, {"ref": "web", "last": 3}, ["last"]),
+    (versions.CompareVersions, {"ref": "web", "before": 0, "after": True}, ["before", "after"]),
     (wire.Show, {}, ["ref"]),
     (wire.Show, {"ref": ["web"]}, ["ref"]),
     (upkeep.ListContainers, {"all": True}, ["all"]),
@@ -203,6 +216,11 @@ def test_a_credential_that_is_refused_is_not_quoted(credential: Any, field: str)
             {"name": "web", "auth": {"credential": credential}},
             "auth.credential",
         ),
+        (
+            versions.Rebuild,
+            {**REF, "image": "web", "auth": {"credential": credential}},
+            "auth.credential",
+        ),
     ):
         with pytest.raises(InvalidRequest) as caught:
             wire.decode(kind, more)
@@ -245,6 +263,16 @@ def test_the_oldest_version_that_knows_it() -> None:
     assert wire.version_for("logs", {"ref": "web", "since": 5}) == wire.VERSION == "1.3"
     assert wire.version_for("pause", {}) == wire.VERSION == "1.3"
     assert wire.version_for("execute", {}) == wire.VERSION == "1.3"
+    for verb in ("update", "rollback", "rebuild", "versions", "compare_versions"):
+        assert wire.version_for(verb, {}) == wire.VERSION == "1.3"
+
+
+def test_a_patch_is_not_shown() -> None:
+    """It may hold values of secrets."""
+    patch = {"secrets": [{"name": "a", "value": SECRET}]}
+    asked = wire.decode(versions.Update, {**REF, "patch": patch})
+    assert asked.patch == patch
+    assert SECRET not in f"{asked!r} {asked}"
 
 
 def test_every_verb_is_refused_something_here() -> None:

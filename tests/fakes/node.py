@@ -166,6 +166,9 @@ class FakeNode(FakeService):
     def _state(self, id: str) -> str:
         return self.containers[id].state if id in self.containers else "absent"
 
+    def _present(self, ref: str) -> ContainerStatus:
+        return self._find(ref)
+
     def _find(self, ref: str) -> ContainerStatus:
         for one in list(self.containers.values()):
             if ref in (one.id, one.name) or one.id.startswith(ref):

@@ -49,6 +49,7 @@ from longshore.model.status import (
     StoryEntry,
     StoryStatus,
     TransferStatus,
+    VersionStatus,
     VolumeStatus,
 )
 from longshore.model.transfer import Auth, Credential, PullPolicy
@@ -124,6 +125,18 @@ PLAN = PlanStatus(
     error=UNFIT.error,
 )
 _SPEC = {"id": "6f1c7a54-2f51-4bb8-8e7f-0d6a0e0f0001", "name": "told", "image": "busybox:latest"}
+VERSIONS = tuple(
+    VersionStatus(
+        number=number,
+        state=state,
+        at=1.5 * number,
+        by="local uid 0",
+        reason="its process ended at once" if state == "taken back" else "",
+        changes=PLAN.changes if number > 1 else (),
+        spec=parse({**_SPEC, "env": {"A": str(number)}}).model_dump(mode="json"),
+    )
+    for number, state in enumerate(("earlier", "taken back", "in use", "pending"), start=1)
+)
 FILE = PathStatus(name="app.conf", size=2**40, mode=0o100644, modified_at=1.5)
 DIFFERENCES = (
     Difference(path="/etc", kind="changed"),
@@ -430,6 +443,39 @@ class FakeService:
             self.news.extend(changes)
             self._arrival.notify_all()
 
+    def update(
+        self,
+        request: Request,
+        ref: str,
+        patch: Mapping[str, Any],
+        *,
+        apply: str = "now",
+        still: Callable[[], bool] = lambda: True,
+    ) -> ContainerStatus:
+        return self._versioned("update", request, ref, still, dict(patch), apply)
+
+    def rollback(
+        self,
+        request: Request,
+        ref: str,
+        version: int | None = None,
+        *,
+        apply: str = "now",
+        still: Callable[[], bool] = lambda: True,
+    ) -> ContainerStatus:
+        return self._versioned("rollback", request, ref, still, version, apply)
+
+    def rebuild(
+        self, request: Request, ref: str, image: str, policy: PullPolicy, auth: Auth
+    ) -> ContainerStatus:
+        return self._versioned("rebuild", request, ref, lambda: True, image, policy, auth)
+
+    def versions(self, ref: str) -> Sequence[VersionStatus]:
+        return self._answer(VERSIONS, "versions", ref)
+
+    def compare_versions(self, ref: str, before: int, after: int) -> Sequence[FieldChange]:
+        return self._answer(PLAN.changes, "compare_versions", ref, before, after)
+
     def execute(
         self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
     ) -> ExecStatus:
@@ -480,6 +526,25 @@ class FakeService:
         self._arrive(verb)
         return value
 
+    def _versioned(
+        self, verb: str, request: Request, ref: str, still: Callable[[], bool], *given: Any
+    ) -> ContainerStatus:
+        """Each request gives it one more version; with `apply` restart, once it is started again.
+        Waits for the gate for as long as somebody waits for the answer."""
+        with self._arrival:
+            self.given.append((verb, ref, *given))
+        while verb in self.gates and not self.gates[verb].wait(0.02):
+            if not still():
+                self._note(verb)
+                with self._arrival:
+                    self.left += 1
+                raise Interrupted(f"cannot {verb}: nobody waits any more")
+        with self._arrival:
+            was = self._present(ref)
+            new = max(was.version, was.pending_version or 0) + 1
+            field = "pending_version" if "restart" in given else "version"
+            return self._change(verb, request, was.model_copy(update={field: new}))
+
     def _transfer(self, verb: str, *given: Any) -> Iterator[TransferStatus]:
         """Says now and then that it waits for its gate."""
         with self._arrival:
@@ -496,6 +561,9 @@ class FakeService:
         finally:
             with self._arrival:
                 self.transfers -= 1
+
+    def _present(self, ref: str) -> ContainerStatus:
+        return self._known(ref, self.containers[ref].state if ref in self.containers else "")
 
     def _known(self, ref: str, state: str) -> ContainerStatus:
         if ref not in self.containers:

@@ -312,7 +312,7 @@ def test_a_newer_one_while_one_is_on_trial(life: Lifecycle, spec: ContainerSpec)
         outcome(life, first)
     life.fake.tasks.end(spec.id, 1)
     life.settle_hints()
-    with pytest.raises(UpdateTakenBack, match="version 1 is taken back"):
+    with pytest.raises(UpdateTakenBack, match="version 1 is in use again"):
         outcome(life, second)
     assert record(life, spec).spec.command == ("sleep", "1")
 

@@ -40,6 +40,7 @@ from longshore.bus.stats_client import StatsVerbs
 from longshore.bus.story_client import StoryVerbs
 from longshore.bus.transport import open_bus
 from longshore.bus.upkeep_client import UpkeepVerbs
+from longshore.bus.version_client import VersionVerbs
 from longshore.bus.volume_client import VolumeVerbs
 from longshore.model.injected import REVEAL
 from longshore.model.spec import ContainerSpec
@@ -60,6 +61,7 @@ class ComputeClient(
     StatsVerbs,
     StoryVerbs,
     UpkeepVerbs,
+    VersionVerbs,
     VolumeVerbs,
 ):
     """Verbs of all nodes. Thread-safe; one for a process is enough.

@@ -55,7 +55,7 @@ class ImageVerbs(ABC):
         deadline: float | None = None,
     ) -> ImageStatus:
         """Returns once the image is on the node; `node_status` tells how far it is."""
-        message = {"name": name, "policy": str(policy), "auth": _auth(auth)}
+        message = {"name": name, "policy": str(policy), "auth": auth_of(auth)}
         return one_of(ImageStatus, self._ask(node, "pull_image", message, deadline))
 
     def prefetch_image(
@@ -68,7 +68,7 @@ class ImageVerbs(ABC):
         deadline: float | None = None,
     ) -> TransferStatus:
         """Has it pulled and returns at once. Asked again meanwhile, it is one pull."""
-        message = {"name": name, "policy": str(policy), "auth": _auth(auth)}
+        message = {"name": name, "policy": str(policy), "auth": auth_of(auth)}
         return one_of(TransferStatus, self._ask(node, "prefetch_image", message, deadline))
 
     def push_image(
@@ -81,7 +81,7 @@ class ImageVerbs(ABC):
         deadline: float | None = None,
     ) -> TransferStatus:
         """Sends the node's image `name` to `to`; returns once it is there."""
-        message = {"name": name, "to": to, "auth": _auth(auth)}
+        message = {"name": name, "to": to, "auth": auth_of(auth)}
         return one_of(TransferStatus, self._ask(node, "push_image", message, deadline))
 
     def save_images(
@@ -171,7 +171,8 @@ def all_of(kind: type[V], answer: Any) -> Sequence[V]:
     return [one_of(kind, one) for one in answer]
 
 
-def _auth(auth: Auth) -> dict[str, Any]:
+def auth_of(auth: Auth) -> dict[str, Any]:
+    """As it is sent."""
     given: dict[str, Any] = {}
     if auth.credential is not None:
         given["credential"] = credential_of(auth.credential)

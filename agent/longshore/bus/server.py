@@ -26,6 +26,7 @@ from longshore.bus.story_verbs import Stories
 from longshore.bus.transport import Bus, open_bus, queue, target
 from longshore.bus.upkeep_verbs import Upkeep
 from longshore.bus.verbs import Containers
+from longshore.bus.version_verbs import Versions
 from longshore.bus.volume_verbs import Volumes
 from longshore.errors import BrokerUnavailable
 from longshore.lifecycle import lanes
@@ -85,6 +86,7 @@ class BusServer:
             Stats(door),
             Stories(door),
             Upkeep(door),
+            Versions(door),
             Volumes(door),
         ]
         # All lanes full, and what comes on top still refused.

@@ -13,6 +13,11 @@ what concerns images by `model.image_messages`.
     pause           request_id ref  [generation wait]                   → a container
     unpause         request_id ref  [generation wait]                   → a container
     rename          request_id ref name  [generation wait]              → a container
+    update          request_id ref patch [generation wait apply]        → a container
+    rollback        request_id ref  [generation wait version apply]     → a container
+    rebuild         request_id ref image [generation wait policy auth]  → a container
+    versions        ref                                                 → versions of its spec
+    compare_versions ref before after                                   → what differs
     show            ref                                                 → a container
     list            [labels states names ids images health sort limit after] → containers
     wait            ref             [condition timeout]                 → a container
@@ -72,6 +77,7 @@ from longshore.model import spec as specs
 from longshore.model import stats_messages as stats
 from longshore.model import story_messages as stories
 from longshore.model import upkeep_messages as upkeep
+from longshore.model import version_messages as versions
 from longshore.model import volume_messages as volumes
 from longshore.model.message import Message, Path, Ref
 from longshore.model.request import (
@@ -149,6 +155,8 @@ MESSAGES: Mapping[str, type[Message]] = {
         *(upkeep.ListContainers, upkeep.WaitFor, upkeep.PruneContainers, upkeep.PlanChange),
         *(operations.Restart, operations.Kill, operations.Pause, operations.Unpause),
         operations.Rename,
+        *(versions.Update, versions.Rollback, versions.Rebuild),
+        *(versions.ListVersions, versions.CompareVersions),
         *(images.ShowImage, images.PullImage, images.PrefetchImage, images.PushImage),
         *(images.SaveImages, images.TagImage, images.RemoveImage, images.PruneImages),
         images.CommitContainer,

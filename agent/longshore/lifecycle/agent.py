@@ -148,14 +148,26 @@ class Agent:
         return self.containers.rename(request, ref, name)
 
     def update(
-        self, request: Request, ref: str, patch: Mapping[str, Any], *, apply: str = "now"
+        self,
+        request: Request,
+        ref: str,
+        patch: Mapping[str, Any],
+        *,
+        apply: str = "now",
+        still: Callable[[], bool] = lambda: True,
     ) -> ContainerStatus:
-        return self.updates.update(request, ref, patch, apply=apply)
+        return self.updates.update(request, ref, patch, apply=apply, still=still)
 
     def rollback(
-        self, request: Request, ref: str, version: int | None = None, *, apply: str = "now"
+        self,
+        request: Request,
+        ref: str,
+        version: int | None = None,
+        *,
+        apply: str = "now",
+        still: Callable[[], bool] = lambda: True,
     ) -> ContainerStatus:
-        return self.updates.rollback(request, ref, version, apply=apply)
+        return self.updates.rollback(request, ref, version, apply=apply, still=still)
 
     def rebuild(
         self, request: Request, ref: str, image: str, policy: PullPolicy, auth: Auth

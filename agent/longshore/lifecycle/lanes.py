@@ -12,16 +12,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from longshore.errors import AgentBusy, LongshoreError
+from longshore.errors import AgentBusy, ImageNotFound, LongshoreError
 from longshore.lifecycle.service import Service
 from longshore.model.spec import ContainerSpec
+from longshore.model.transfer import PullPolicy
 
-BEGIN, PULL = "begin", "pull"
+BEGIN, CHANGE, PULL = "begin", "change", "pull"
 
-#: Lane → its verbs. Creates and starts go over to `pull` when they will have to wait there.
+#: Lane → its verbs. Creates, starts and rebuilds go over to `pull` when they will have to wait
+#: there.
 LANES: Mapping[str, tuple[str, ...]] = {
     BEGIN: ("create", "start"),
     "stop": ("stop", "restart"),
+    # For as long as a new version is on trial.
+    CHANGE: ("update", "rollback", "rebuild"),
     # What takes a moment, and must get through while the others wait.
     "signal": ("kill", "pause", "unpause", "rename"),
     "delete": ("delete",),
@@ -33,7 +37,7 @@ LANES: Mapping[str, tuple[str, ...]] = {
     ),
     "read": (
         *("show", "explain", "list", "list_images", "show_image"),
-        *("list_flavors", "list_volumes", "show_volume"),
+        *("list_flavors", "list_volumes", "show_volume", "versions", "compare_versions"),
     ),
     # One reading at a time; who comes meanwhile waits for it.
     "stats": ("stats", "top"),
@@ -58,6 +62,7 @@ def sizes(workers: int) -> dict[str, int]:
     return {
         BEGIN: workers,
         "stop": max(2, workers // 2),
+        CHANGE: max(8, 2 * workers),
         "signal": max(4, workers // 2),
         "delete": workers,
         PULL: max(8, 4 * workers),
@@ -139,3 +144,16 @@ def of_start(service: Service, ref: str) -> str:
         return PULL if service.show(ref).image_digest is None else BEGIN
     except LongshoreError:
         return BEGIN  # as above
+
+
+def of_rebuild(service: Service, image: str, policy: PullPolicy) -> str:
+    """The lane for a rebuild: its image may have to come first. Ask it from a place, too."""
+    if policy is PullPolicy.ALWAYS:
+        return PULL
+    try:
+        service.show_image(image)
+    except ImageNotFound:
+        return CHANGE if policy is PullPolicy.NEVER else PULL
+    except LongshoreError:
+        return CHANGE  # as above
+    return CHANGE

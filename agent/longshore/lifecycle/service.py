@@ -83,7 +83,13 @@ class Service(Protocol):
         """Raises NameInUse. What its processes see stays, also a host name that was its name."""
 
     def update(
-        self, request: Request, ref: str, patch: Mapping[str, Any], *, apply: str = "now"
+        self,
+        request: Request,
+        ref: str,
+        patch: Mapping[str, Any],
+        *,
+        apply: str = "now",
+        still: Callable[[], bool] = lambda: True,
     ) -> ContainerStatus:
         """Changes its spec by a merge patch (RFC 7396) of what it is to have; `plan` says what that
         takes. Returns once the new version is in use.
@@ -91,16 +97,24 @@ class Service(Protocol):
         Args:
             apply: `now`: it is started again if need be. `restart`: once it is started again for
                 another reason; this returns at once then.
+            still: as of `wait`.
 
         Raises:
             InvalidSpec: what comes out is none; or a field is not an update's to change.
             UpdateTakenBack: it could not be started, ended, or was not healthy in time; the former
                 version is in use again.
-            DeadlineExceeded: that is not known yet; ask again.
+            DeadlineExceeded: that is not known yet; ask again. Its details have `on_trial`.
+            Interrupted: nobody waits any more; the update goes on.
         """
 
     def rollback(
-        self, request: Request, ref: str, version: int | None = None, *, apply: str = "now"
+        self,
+        request: Request,
+        ref: str,
+        version: int | None = None,
+        *,
+        apply: str = "now",
+        still: Callable[[], bool] = lambda: True,
     ) -> ContainerStatus:
         """An update to what that version was; None: the last one before its present one that was
         not taken back. It gets a number of its own. Raises as `update`; InvalidRequest: it has no

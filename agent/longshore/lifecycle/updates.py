@@ -97,7 +97,13 @@ class Updates:
     carry_out: Callable[[Request, Intent], ContainerStatus]
 
     def update(
-        self, request: Request, ref: str, patch: Mapping[str, Any], *, apply: str = NOW
+        self,
+        request: Request,
+        ref: str,
+        patch: Mapping[str, Any],
+        *,
+        apply: str = NOW,
+        still: Callable[[], bool] = lambda: True,
     ) -> ContainerStatus:
         """As `Service.update`."""
 
@@ -108,10 +114,16 @@ class Updates:
         shown = {**patch, **_hidden(patch)} if "secrets" in patch else dict(patch)
         marks = self.planning.admission.host.secrets.mark(_secrets(patch))
         arguments = {"patch": shown, "apply": apply, **({"secrets": marks} if marks else {})}
-        return self._change(request, Verb.UPDATE, ref, arguments, want, apply)
+        return self._change(request, Verb.UPDATE, ref, arguments, want, apply, still)
 
     def rollback(
-        self, request: Request, ref: str, version: int | None = None, *, apply: str = NOW
+        self,
+        request: Request,
+        ref: str,
+        version: int | None = None,
+        *,
+        apply: str = NOW,
+        still: Callable[[], bool] = lambda: True,
     ) -> ContainerStatus:
         """As `Service.rollback`."""
 
@@ -122,7 +134,7 @@ class Updates:
             return self._wanted(record, planned, (former.spec, former.contents))
 
         arguments = {"version": version, "apply": apply}
-        return self._change(request, Verb.ROLLBACK, ref, arguments, want, apply)
+        return self._change(request, Verb.ROLLBACK, ref, arguments, want, apply, still)
 
     def _change(
         self,
@@ -132,6 +144,7 @@ class Updates:
         arguments: Mapping[str, Any],
         want: Callable[[Record], Wanted],
         apply: str,
+        still: Callable[[], bool],
     ) -> ContainerStatus:
         check(request, verb, goal_of(verb))
         if apply not in (NOW, AT_RESTART):
@@ -164,7 +177,7 @@ class Updates:
             status = self.carry_out(replace(request, wait=ACCEPTED), intent)
         except LongshoreError as error:
             raise as_update(error) from error
-        return status if request.wait == ACCEPTED else self.verdicts.wait(request.id, id)
+        return status if request.wait == ACCEPTED else self.verdicts.wait(request.id, id, still)
 
     def _wanted(
         self, record: Record, planned: Planned, files: tuple[ContainerSpec, Sequence[str]]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from longshore.errors import DeadlineExceeded, Superseded
+from longshore.errors import DeadlineExceeded, Interrupted, Superseded
 from longshore.lifecycle.changes import Changes
 from longshore.lifecycle.holding import needed
 from longshore.lifecycle.ports import Journal, Transaction
@@ -118,11 +119,15 @@ class Verdicts:
     journal: Journal
     changes: Changes
 
-    def wait(self, request_id: str, id: str) -> ContainerStatus:
+    def wait(self, request_id: str, id: str, still: Callable[[], bool]) -> ContainerStatus:
         """What came of a request for a new version.
 
+        Args:
+            still: whether anybody waits; asked now and then.
+
         Raises:
-            LongshoreError: it came to that; DeadlineExceeded: that is not known yet.
+            LongshoreError: it came to that; DeadlineExceeded: that is not known yet; Interrupted:
+                nobody waits any more.
         """
         until = time.monotonic() + _PATIENCE
         seen = self.changes.last
@@ -139,6 +144,13 @@ class Verdicts:
                     f"container {name} is on trial still",
                     object=name,
                     hint="ask again with the same request id",
+                    details={"request_id": request_id, "on_trial": True},
+                )
+            if not still():
+                raise Interrupted(
+                    f"cannot wait for what comes of request {request_id}: nobody waits any more",
+                    object=record.name,
+                    hint="it goes on; ask again with the same request id",
                 )
             news = self.changes.after(seen, min(left, _SLICE))
             seen = news[-1].seq if news else seen

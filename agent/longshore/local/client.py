@@ -17,6 +17,7 @@ from longshore.local.operation_client import OperationVerbs
 from longshore.local.stats_client import StatsVerbs
 from longshore.local.story_client import StoryVerbs
 from longshore.local.upkeep_client import UpkeepVerbs
+from longshore.local.version_client import VersionVerbs
 from longshore.local.volume_client import VolumeVerbs
 from longshore.model import spec as specs
 from longshore.model.injected import REVEAL
@@ -42,6 +43,7 @@ class LocalClient(
     StatsVerbs,
     StoryVerbs,
     UpkeepVerbs,
+    VersionVerbs,
     VolumeVerbs,
 ):
     """Speaks to the agent at `socket`. Each call ends within `timeout` seconds.

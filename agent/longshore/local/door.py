@@ -10,13 +10,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 
 from longshore.errors import Interrupted, InvalidRequest, LongshoreError
 from longshore.lifecycle.lanes import Lanes, Place
-from longshore.local import failures, peers
+from longshore.local import convert, failures, peers
 from longshore.local.peers import Peers
 
 LOG = logging.getLogger(__name__)
@@ -99,6 +99,14 @@ def ref_of(what: str, ref: str) -> str:
             f"cannot {what}: ref must be a container's id, name or beginning of its id", field="ref"
         )
     return ref
+
+
+def given_in(what: str, request: Any) -> dict[str, Any]:
+    """A message with a patch, as a dict. Raises InvalidRequest for a patch that is no JSON."""
+    try:
+        return convert.to_dict(request)
+    except ValueError as error:
+        raise InvalidRequest(f"cannot {what}: patch_json: {error}", field="patch") from error
 
 
 def _refuse(context: grpc.ServicerContext, error: LongshoreError) -> NoReturn:

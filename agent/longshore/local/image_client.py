@@ -64,7 +64,7 @@ class ImageVerbs:
         timeout is for the agent's silence, not for the pull; an agent that restarts is asked again.
         """
         request = message(
-            agent_pb2.PullImageRequest, name=name, policy=str(policy), auth=_auth(auth)
+            agent_pb2.PullImageRequest, name=name, policy=str(policy), auth=auth_of(auth)
         )
         last = yield from self._followed("PullImage", f"pull {name}", request, "image")
         return _image(last)
@@ -77,7 +77,7 @@ class ImageVerbs:
     ) -> TransferStatus:
         """Has it pulled and returns at once; `node_status` tells how it goes."""
         request = message(
-            agent_pb2.PullImageRequest, name=name, policy=str(policy), auth=_auth(auth)
+            agent_pb2.PullImageRequest, name=name, policy=str(policy), auth=auth_of(auth)
         )
         return _transfer(self._calls.ask("PrefetchImage", f"prefetch {name}", request, self._by()))
 
@@ -88,7 +88,7 @@ class ImageVerbs:
 
         As `pull_image` with regard to leaving and the timeout.
         """
-        request = message(agent_pb2.PushImageRequest, name=name, to=to, auth=_auth(auth))
+        request = message(agent_pb2.PushImageRequest, name=name, to=to, auth=auth_of(auth))
         last = yield from self._followed("PushImage", f"push {name}", request, "result")
         return _transfer(last)
 
@@ -168,7 +168,8 @@ def credential_of(credential: Credential | None) -> Any:
     return message(agent_pb2.Credential, **{one: getattr(credential, one) for one in fields})
 
 
-def _auth(auth: Auth) -> Any:
+def auth_of(auth: Auth) -> Any:
+    """As it is sent."""
     return message(agent_pb2.Auth, credential=credential_of(auth.credential), name=auth.name)
 
 

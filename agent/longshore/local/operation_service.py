@@ -11,7 +11,7 @@ import grpc
 
 from longshore.lifecycle.service import Service
 from longshore.local import convert
-from longshore.local.door import Door
+from longshore.local.door import Door, given_in
 from longshore.model import operation_messages as asks
 from longshore.model.message import decode
 from longshore.model.request import Request
@@ -81,10 +81,18 @@ class OperationService:
         call: Callable[[Request, Asked], ContainerStatus],
     ) -> Any:
         with self._door.serving(context, kind.verb):
-            given = convert.to_dict(request)
-            # Over the bus the intent's fields stand beside the others.
-            asked = decode(kind, {**given.pop("intent", {}), **given}, "wait")
-            by = asked.request(self._door.origin(context))
-            LOG.info("%s %s asked by %s, request %s", kind.verb, asked.ref, by.origin, by.id)
+            by, asked = asked_of(kind, request, context, self._door)
             status = call(by, asked)
             return convert.fill(agent_pb2.ContainerStatus(), status.to_dict())
+
+
+def asked_of(
+    kind: type[Asked], request: Any, context: grpc.ServicerContext, door: Door
+) -> tuple[Request, Asked]:
+    """Who asks, and for what. Raises InvalidRequest."""
+    given = given_in(kind.verb, request)
+    # Over the bus the intent's fields stand beside the others.
+    asked = decode(kind, {**given.pop("intent", {}), **given}, "wait")
+    by = asked.request(door.origin(context))
+    LOG.info("%s %s asked by %s, request %s", kind.verb, asked.ref, by.origin, by.id)
+    return by, asked

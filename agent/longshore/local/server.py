@@ -26,6 +26,7 @@ from longshore.local.service import STREAMS, AgentService
 from longshore.local.stats_service import StatsService
 from longshore.local.story_service import StoryService
 from longshore.local.upkeep_service import UpkeepService
+from longshore.local.version_service import VersionService
 from longshore.local.volume_service import VolumeService
 from longshore.pb.longshore.v1 import agent_pb2, agent_pb2_grpc
 
@@ -111,6 +112,7 @@ class LocalServer:
             OperationService(self._service, door),
             ExecService(self._service, door),
             ImageService(self._service, door, self._max_image),
+            VersionService(self._service, door),
             VolumeService(self._service, door),
             StatsService(self._service, door),
             StoryService(self._service, door),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
-from longshore.errors import ContainerNotFound, DeadlineExceeded, Interrupted, InvalidRequest
+from longshore.errors import ContainerNotFound, DeadlineExceeded, Interrupted
 from longshore.local import convert
-from longshore.local.answers import container_of
+from longshore.local.answers import container_of, json_of
 from longshore.local.calls import Calls
 from longshore.local.image_client import message
 from longshore.model.filters import EVERYTHING, Filter
@@ -103,10 +102,6 @@ class UpkeepVerbs:
 
     def plan(self: _Client, ref: str, patch: Mapping[str, Any]) -> PlanStatus:
         """What a merge patch (RFC 7396) of its spec would take, field by field."""
-        try:
-            text = json.dumps(patch)
-        except (TypeError, ValueError) as error:
-            raise InvalidRequest(f"cannot plan: no JSON: {error}", field="patch") from error
-        request = message(agent_pb2.PlanRequest, ref=ref, patch_json=text)
+        request = message(agent_pb2.PlanRequest, ref=ref, patch_json=json_of(patch, "plan"))
         reply = self._calls.ask("Plan", f"plan a change of {ref}", request, self._by())
         return PlanStatus.model_validate(convert.to_dict(reply))

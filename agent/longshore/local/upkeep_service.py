@@ -12,7 +12,7 @@ import grpc
 from longshore.errors import InvalidRequest
 from longshore.lifecycle.service import Service
 from longshore.local import convert
-from longshore.local.door import Door
+from longshore.local.door import Door, given_in
 from longshore.model import upkeep_messages as asks
 from longshore.model.message import decode
 from longshore.pb.longshore.v1 import agent_pb2
@@ -75,13 +75,7 @@ class UpkeepService:
 
     def plan(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._door.serving(context, "plan", "plan the change"):
-            try:
-                given = convert.to_dict(request)
-            except ValueError as error:
-                raise InvalidRequest(
-                    f"cannot plan the change: patch_json: {error}", field="patch"
-                ) from error
-            asked = decode(asks.PlanChange, given)
+            asked = decode(asks.PlanChange, given_in("plan the change", request))
             planned = self._service.plan(asked.ref, asked.patch)
             return convert.fill(agent_pb2.PlanStatus(), planned.to_dict())
 

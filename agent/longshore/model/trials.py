@@ -102,7 +102,7 @@ def error_of(record: Record, why: LongshoreError) -> UpdateTakenBack:
     previous = record.trial.previous.number
     return UpdateTakenBack(
         f"cannot update container {record.name}: version {record.version} is no good: {why}; "
-        f"version {previous} is taken back",
+        f"version {previous} is in use again",
         object=record.name,
         field=why.field,
         hint=why.hint,
