@@ -16,9 +16,17 @@ V = TypeVar("V", ContainerStatus, ImageStatus, VolumeStatus)
 
 
 def each(
-    context: click.Context, refs: Sequence[str], verb: Callable[[str], V], output: str
+    context: click.Context,
+    refs: Sequence[str],
+    verb: Callable[[str], V],
+    output: str,
+    told: Callable[[str], None] = click.echo,
 ) -> None:
-    """What fails is told and the rest goes on. Ends with the first failure's code."""
+    """What fails is told and the rest goes on. Ends with the first failure's code.
+
+    Args:
+        told: for people, of each that is done.
+    """
     done: list[V] = []
     code = 0
     for ref in refs:
@@ -29,7 +37,7 @@ def each(
             code = code or errors.exit_code(error)
         else:
             if output == "table":
-                click.echo(ref)
+                told(ref)
     if output == "json":
         print_json([one.to_dict() for one in done])
     context.exit(code)

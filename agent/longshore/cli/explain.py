@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from longshore.cli import agent, units
+from longshore.cli.facts import version_text
 from longshore.cli.output import (
     examples,
     output_option,
@@ -60,6 +61,7 @@ def head(one: ContainerStatus, now: float) -> Facts:
         ("Container", f"{one.name} ({one.id})"),
         ("Image", one.image),
         ("Status", "Gone" if gone else status_text(one, now)),
+        ("Version", version_text(one)),
         ("Reason", one.reason),
         ("Wanted", f"{one.desired} (generation {one.generation})"),
     ]

@@ -36,6 +36,7 @@ def container_facts(one: ContainerStatus, now: float) -> list[tuple[str, str]]:
         ("Command", " ".join(one.command)),
         ("Status", status_text(one, now)),
         ("Wanted", f"{one.desired} (generation {one.generation})"),
+        ("Version", version_text(one)),
         ("Reason", one.reason),
         ("Error", f"{error.code}: {error.message}" if error else ""),
         ("Hint", (error.hint or "") if error else ""),
@@ -64,6 +65,16 @@ def container_facts(one: ContainerStatus, now: float) -> list[tuple[str, str]]:
         *(("Label", f"{key}={value}") for key, value in sorted(one.labels.items())),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def version_text(one: ContainerStatus) -> str:
+    """`3`, `3 (on trial; 2 comes back if it is no good)`, `2 (3 once it is started again)`."""
+    notes = []
+    if one.previous_version is not None:
+        notes.append(f"on trial; {one.previous_version} comes back if it is no good")
+    if one.pending_version is not None:
+        notes.append(f"{one.pending_version} once it is started again")
+    return f"{one.version} ({'; '.join(notes)})" if notes else str(one.version)
 
 
 def _is_anonymous(mount: Spec) -> bool:

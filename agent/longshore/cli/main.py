@@ -36,7 +36,9 @@ from longshore.cli import (
     stats,
     top,
     transfers,
+    updating,
     upkeep,
+    versions,
     volumes,
 )
 from longshore.errors import LongshoreError
@@ -138,6 +140,10 @@ for command in (
     commit.commit,
     upkeep.wait,
     planning.plan,
+    updating.update,
+    updating.rollback,
+    updating.rebuild,
+    versions.versions,
     upkeep.container,
     cp.cp,
     diff.diff,

@@ -1,4 +1,5 @@
-"""What `run` and `create` are asked for beside the spec: how the image comes."""
+"""What `run` and `create` are asked for beside the spec: how the image comes, which `rebuild` asks
+for too."""
 
 from __future__ import annotations
 
@@ -30,21 +31,9 @@ class Making:
     quiet: bool
 
     def fetch(self, client: LocalClient) -> Callable[[], Steps[ImageStatus]] | None:
-        """What begins its image's pull; None when there is nothing to wait for.
-
-        An image that is here is not pulled to find that out: it would queue behind real pulls.
-        """
-        policy = PullPolicy(self.spec.pull)
-        if policy is not PullPolicy.ALWAYS:
-            try:
-                client.show_image(self.spec.image)
-            except ImageNotFound:
-                if policy is PullPolicy.NEVER:
-                    raise
-            else:
-                return None
+        """What begins its image's pull; None when there is nothing to wait for."""
         auth = Auth(self.credential, self.spec.image_credential)
-        return lambda: client.pull_image(self.spec.image, policy, auth)
+        return fetch(client, self.spec.image, PullPolicy(self.spec.pull), auth)
 
     def make(self, client: LocalClient, *, start: bool = True) -> ContainerStatus:
         """Creates it of the image, which is here now."""
@@ -53,6 +42,27 @@ class Making:
             exposed = client.show_image(spec.image).exposed_ports
             spec = specs.publishing(spec, exposed)
         return client.create(spec, start=start, credential=self.credential)
+
+
+def fetch(
+    client: LocalClient, image: str, policy: PullPolicy, auth: Auth
+) -> Callable[[], Steps[ImageStatus]] | None:
+    """What begins the image's pull; None when there is nothing to wait for.
+
+    One that is here is not pulled to find that out: it would queue behind real pulls.
+
+    Raises:
+        ImageNotFound: it is not here, and is not to be pulled.
+    """
+    if policy is not PullPolicy.ALWAYS:
+        try:
+            client.show_image(image)
+        except ImageNotFound:
+            if policy is PullPolicy.NEVER:
+                raise
+        else:
+            return None
+    return lambda: client.pull_image(image, policy, auth)
 
 
 def options(command: F) -> F:

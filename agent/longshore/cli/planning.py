@@ -1,11 +1,11 @@
-"""`plan`: what a change of a container would take."""
+"""`plan`: what a change of a container would take; and what all have that speak of changes."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,13 +20,6 @@ from longshore.model.sizes import size
 from longshore.model.status import FieldChange, PlanStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
-CHANGES = (
-    Column("FIELD"),
-    Column("NOW", shrink=True),
-    Column("THEN", shrink=True),
-    Column("WHEN"),
-    Column("WHY", shrink=True, optional=True),
-)
 _SIZES = frozenset(f"limits.{name}" for name in BYTES)
 #: The most that a plan takes → what that means for the container.
 _SAYS: Mapping[str, str] = {
@@ -36,6 +29,21 @@ _SAYS: Mapping[str, str] = {
     "recreate": "it has to be made anew, around the same files, addresses, ports and volumes",
     "never": "not all of it can be changed: it takes another container",
 }
+
+
+def columns(before: str, after: str) -> Sequence[Column]:
+    """Of a table of changes. `before`, `after`: titles of what was and what comes."""
+    return (
+        Column("FIELD"),
+        Column(before, shrink=True),
+        Column(after, shrink=True),
+        Column("WHEN"),
+        Column("WHY", shrink=True, optional=True),
+    )
+
+
+def rows(changes: Sequence[FieldChange]) -> Sequence[Sequence[str]]:
+    return [_row(one) for one in changes]
 
 
 def change_options(command: F) -> F:
@@ -109,7 +117,7 @@ def plan(context: click.Context, /, *, ref: str, output: str, **given: Any) -> N
 
 def _say(ref: str, answer: PlanStatus) -> None:
     if answer.changes:
-        print_table(CHANGES, [_row(one) for one in answer.changes])
+        print_table(columns("NOW", "THEN"), rows(answer.changes))
     click.echo(f"{ref}: {_SAYS.get(answer.when, answer.when)}")
     if answer.error is not None:
         click.echo(f"this node would not take it: {answer.error.message}")

@@ -72,9 +72,10 @@ def container_row(one: ContainerStatus, now: float, *, whole: bool) -> Row:
 
 
 def status_text(one: ContainerStatus, now: float) -> str:
-    """`Up 3 minutes`, `Exited (0) 2 hours ago`, `Failed: port_in_use`."""
+    """`Up 3 minutes`, `Exited (0) 2 hours ago`, `Failed: port_in_use`, `Up 1 second, on trial`."""
     say = _STATUS.get(one.state)
-    return say(one, now) if say else one.state.capitalize()
+    on_trial = ", on trial" if one.previous_version is not None else ""
+    return f"{say(one, now) if say else one.state.capitalize()}{on_trial}"
 
 
 def _exited(one: ContainerStatus, now: float) -> str:

@@ -129,9 +129,16 @@ def watched(steps: Steps[R], view: progress.View) -> R:
 
 def attended(begin: Callable[[], Steps[R]], view: progress.View, left: str) -> R:
     """As `watched`, until a signal ends it: then says that it was `left`, and exits so."""
+    with left_by_signal(left):
+        return watched(begin(), view)
+
+
+@contextmanager
+def left_by_signal(left: str) -> Iterator[None]:
+    """What a signal ends in here says that it was `left`, and exits so."""
     try:
         with _terminated_as_interrupted():
-            return watched(begin(), view)
+            yield
     except KeyboardInterrupt:
         click.echo(f"longshore: {left}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
