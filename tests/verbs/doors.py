@@ -18,16 +18,25 @@ from longshore.bus.endpoint import Door
 from longshore.bus.image_verbs import Images
 from longshore.bus.operation_verbs import Operations
 from longshore.bus.verbs import Containers
+from longshore.bus.version_verbs import Versions
 from longshore.lifecycle import lanes
 from longshore.lifecycle.service import Service
 from longshore.local.client import LocalClient
 from longshore.local.server import LocalServer
 from longshore.model.commit import Commit
 from longshore.model.spec import ContainerSpec
+from longshore.model.status import ImageDetail
 
 #: Asks for a verb: its name, and what it takes beside the container.
 Ask = Callable[[str, Mapping[str, Any], ContainerSpec], Any]
 _IMAGE = ("commit",)
+#: Which part of the agent has a verb that the containers have not.
+_PARTS: Mapping[str, str] = {
+    "commit": "images",
+    "update": "updates",
+    "rollback": "updates",
+    "rebuild": "rebuilding",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,10 @@ class _Service:
     life: Lifecycle
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.life.images if name in _IMAGE else self.life.containers, name)
+        return getattr(getattr(self.life, _PARTS.get(name, "containers")), name)
+
+    def show_image(self, name: str) -> ImageDetail:
+        return self.life.images.show(name)
 
     def is_ready(self, spec: ContainerSpec) -> bool:
         return self.life.admission.is_ready(spec)
@@ -51,7 +63,7 @@ def bus(life: Lifecycle) -> Ask:
     """What oslo.messaging calls when a message has come."""
     service = cast(Service, _Service(life))
     door = Door(service, lanes.Lanes(lanes.sizes(4)), 2**20, threading.Event())
-    endpoints = [Containers(door), Operations(door), Images(door)]
+    endpoints = [Containers(door), Operations(door), Images(door), Versions(door)]
 
     def ask(verb: str, more: Mapping[str, Any], spec: ContainerSpec) -> Any:
         (method,) = [getattr(one, verb) for one in endpoints if hasattr(one, verb)]
