@@ -444,5 +444,4 @@ def test_a_denied_pull_says_so(life: Lifecycle) -> None:
 def test_waiting_threads_end(life: Lifecycle) -> None:
     life.containers.create(ask(), web())
     assert life.pulls.stop(10)
-    # What asks the source has done its work before it is gone.
-    until(lambda: not [one for one in threading.enumerate() if one.name.startswith("pull-")])
+    assert [one for one in threading.enumerate() if one.name.startswith("pull-")] == []

@@ -88,3 +88,33 @@ def test_no_thread_is_to_be_had(doing: Doing, monkeypatch: pytest.MonkeyPatch) -
     doing.may_end.set()
     until(lambda: doing.begun == ["b0", "c0", "c1", "c2"])
     assert line.stop(10)
+
+
+class Held:
+    """What a thread has of its own: it cannot end before it may."""
+
+    def __init__(self, ends: threading.Event, may_end: threading.Event) -> None:
+        self._ends, self._may_end = ends, may_end
+
+    def __del__(self) -> None:
+        self._ends.set()
+        self._may_end.wait(20)
+
+
+def test_who_has_done_its_last_is_in_nobodys_way_and_is_waited_for(doing: Doing) -> None:
+    line, ends, may_end = Line("line", 2), threading.Event(), threading.Event()
+    own, threads = threading.local(), list[threading.Thread]()
+
+    def work() -> None:
+        own.held = Held(ends, may_end)
+        threads.append(threading.current_thread())
+
+    line.put(work)
+    _wait(ends)
+    put(line, doing, "a", 2)
+    until(lambda: len(doing.begun) == 2)
+    doing.may_end.set()
+    assert not line.stop(0.2)
+    may_end.set()
+    assert line.stop(10)
+    assert [one.is_alive() for one in threads] == [False]

@@ -402,5 +402,6 @@ def test_nothing_says_a_password(life: Lifecycle, caplog: pytest.LogCaptureFixtu
     with pytest.raises(ImageSourceDenied):
         ended(ask(life, auth=ALICE))
     # The thread that pulled tells of it after the caller was answered.
-    until(lambda: "denied" in caplog.text)
+    assert life.pulls.stop(10)
+    assert "web:latest ended: cannot pull it: denied" in caplog.text
     assert "secret" not in caplog.text + repr(interest) + repr(interest.flight)

@@ -25,8 +25,10 @@ class Line:
         self._guard = threading.Lock()
         #: By lane; the lane that waits for its turn longest is first, and none is empty.
         self._waiting: OrderedDict[str, deque[Work]] = OrderedDict()
+        #: How much is at work, by lane.
         self._busy: Counter[str] = Counter()
-        self._threads: set[threading.Thread] = set()
+        #: All that may still be there, also those that have done their last and are about to end.
+        self._threads: list[threading.Thread] = []
         self._ending = False
 
     def put(self, work: Work, lane: str = "") -> None:
@@ -38,7 +40,7 @@ class Line:
         with self._guard:
             if self._ending:
                 return
-            if len(self._threads) >= self._width or self._busy[lane] >= self._share:
+            if self._busy.total() >= self._width or self._busy[lane] >= self._share:
                 self._wait(work, lane)
                 return
             thread = threading.Thread(target=self._run, args=(work, lane), name=self._name)
@@ -46,22 +48,23 @@ class Line:
                 # Started inside the guard: one that cannot be started is not counted.
                 thread.start()
             except (RuntimeError, OSError) as error:
-                if not self._threads:
+                if not self._busy:
                     raise HostBusy(
                         f"cannot begin {self._name}: no thread can be started: {error}",
                         hint="the node, or the agent's unit, has reached its limit of tasks",
                     ) from error
                 self._wait(work, lane)
                 return
-            self._threads.add(thread)
+            self._threads = [one for one in self._threads if one.is_alive()] + [thread]
             self._busy[lane] += 1
 
     def stop(self, timeout: float) -> bool:
-        """Drops what waits. Returns False if some still work after `timeout` seconds."""
+        """Drops what waits, and joins the threads. Returns False if some are still there after
+        `timeout` seconds."""
         with self._guard:
             self._ending = True
             self._waiting.clear()
-            threads = list(self._threads)
+            threads = self._threads
         until = time.monotonic() + timeout
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -78,7 +81,6 @@ class Line:
                 self._busy += Counter()  # without lanes in which nothing is done any more
                 following = self._next()
                 if following is None:
-                    self._threads.discard(threading.current_thread())
                     return
                 work, lane = following
                 self._busy[lane] += 1
