@@ -56,9 +56,11 @@ test: setup .setup/openstack/ready
 	$(call step,format,$(bin)/ruff format --check)
 	$(call step,lint,$(bin)/ruff check)
 	$(call step,types,$(bin)/mypy)
-	# Hundreds of agents are started, each a tenth faster from compiled files.
+	# Hundreds of agents are started, each a tenth faster from compiled files. worksteal: a worker
+	# goes through whole files, whose labs their tests share, and takes half of what the other has
+	# left when it has none; so the long matrices of e2e are carried by both.
 	$(call step,tests,$(bin)/python -m compileall -q agent/longshore && \
-		{ $(pytest) -n 2 --dist loadfile --maxfail 4 || $(again); })
+		{ $(pytest) -n 2 --dist worksteal --maxfail 4 || $(again); })
 
 test-long: setup
 	$(call step,long tests,$(pytest) tests/long -rA)
