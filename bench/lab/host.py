@@ -58,14 +58,7 @@ def audit(scope: Scope) -> list[str]:
 
 def elements(table: str) -> list[str]:
     """Elements of the sets and maps of an nft table in any family, one line each."""
-    found = []
-    for family in _families(table):
-        for entry in _nft("list", "table", family, table):
-            for kind in ("set", "map"):
-                if kind in entry:
-                    owner = f"nft {family} {table} {entry[kind]['name']}"
-                    found += [f"{owner}: {json.dumps(one)}" for one in entry[kind].get("elem", [])]
-    return found
+    return _elements(_ruleset(), table)
 
 
 def remove_empty_cgroups(parent: str = "longshore") -> None:
@@ -81,13 +74,15 @@ def remove_empty_cgroups(parent: str = "longshore") -> None:
 
 def _processes(scope: Scope) -> Iterator[str]:
     """Also a process whose argv does not tell: by its executable's, root's and working folder."""
-    mine = {os.getpid(), os.getppid()}
+    mine, folders = {os.getpid(), os.getppid()}, [str(folder) for folder in scope.folders]
     for one in process.processes():
-        if one.pid in mine or not one.alive:
+        if one.pid in mine:
             continue
         words = one.command
-        places = [_link(one.pid, name) for name in ("cwd", "root", "exe")]
-        if any(_within(text, folder) for folder in scope.folders for text in [*words, *places]):
+        places = [_link(f"/proc/{one.pid}/{name}") for name in ("cwd", "root", "exe")]
+        texts = [*words, *places]
+        # Whether it is alive is asked of these few alone.
+        if any(_within(text, folder) for folder in folders for text in texts) and one.alive:
             yield f"process {one.pid}: {' '.join(words)[:160]}"
 
 
@@ -106,17 +101,19 @@ def _namespaces(scope: Scope) -> Iterator[str]:
 def _interfaces(scope: Scope) -> Iterator[str]:
     tails = None if scope.ids is None else {one.replace("-", "")[-12:] for one in scope.ids}
     for path in sorted(_NET.iterdir()):
-        master = Path(_link_of(path / "master")).name
+        master = Path(_link(path / "master")).name
         is_ours = _VETH.fullmatch(path.name) and (tails is None or path.name[3:] in tails)
         if path.name in scope.bridges or master in scope.bridges or is_ours:
             yield f"interface {path.name}" + (f" on {master}" if master else "")
 
 
 def _tables(scope: Scope) -> Iterator[str]:
+    ruleset = _ruleset() if scope.tables else []
     for table in scope.tables:
-        for family in _families(table):
-            yield f"nft table {family} {table}"
-        yield from elements(table)
+        for entry in ruleset:
+            if "table" in entry and entry["table"]["name"] == table:
+                yield f"nft table {entry['table']['family']} {table}"
+        yield from _elements(ruleset, table)
 
 
 def _cgroups(scope: Scope) -> Iterator[str]:
@@ -145,32 +142,35 @@ def _below(folder: Path) -> list[Path]:
     return [Path(place, name) for place, names, _ in os.walk(folder) for name in names]
 
 
-def _families(table: str) -> list[str]:
-    return [
-        entry["table"]["family"]
-        for entry in _nft("list", "tables")
-        if "table" in entry and entry["table"]["name"] == table
-    ]
-
-
-def _nft(*words: str) -> list[dict[str, dict[str, Any]]]:
+def _ruleset() -> list[dict[str, dict[str, Any]]]:
+    """All that nft has on this host, by a single call of it."""
     done = subprocess.run(
-        ["nft", "--json", *words], capture_output=True, text=True, timeout=20, check=True
+        ["nft", "--json", "list", "ruleset"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
     )
     listed: list[dict[str, dict[str, Any]]] = json.loads(done.stdout)["nftables"]
     return listed
 
 
-def _within(text: str, folder: Path) -> bool:
+def _elements(ruleset: list[dict[str, dict[str, Any]]], table: str) -> list[str]:
+    found = []
+    for entry in ruleset:
+        for kind in ("set", "map"):
+            if kind in entry and entry[kind]["table"] == table:
+                owner = f"nft {entry[kind]['family']} {table} {entry[kind]['name']}"
+                found += [f"{owner}: {json.dumps(one)}" for one in entry[kind].get("elem", [])]
+    return found
+
+
+def _within(text: str, folder: str) -> bool:
     """Whether a word of argv (`/x/y`, `--config=/x/y`, `unix:///x/y`) names the folder."""
-    return re.search(re.escape(str(folder)) + r"(/|$)", text) is not None
+    return folder in text and re.search(re.escape(folder) + r"(/|$)", text) is not None
 
 
-def _link(pid: int, name: str) -> str:
-    return _link_of(Path(f"/proc/{pid}/{name}"))
-
-
-def _link_of(path: Path) -> str:
+def _link(path: str | Path) -> str:
     try:
         return os.readlink(path)
     except OSError:
