@@ -1,4 +1,4 @@
-"""The network on the real kernel: what is made, what is mended, what is left behind."""
+"""The network on the real kernel: what is made, and what is left behind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import pytest
 
 from host import netlab
 from host.netlab import Box, Node
+from host.netseen import inside, reaches_node
 from longshore.errors import HostFailed, HostUnavailable, InvalidSpec
-from longshore.host import netns, rtnl, veth
-from longshore.host.netlink import CREATE, Netlink
+from longshore.host import rtnl
+from longshore.host.netlink import Netlink
 from longshore.host.network import Network
 from longshore.host.nftables import Nftables
 from longshore.lifecycle import ports
@@ -38,38 +39,6 @@ def other(tmp_path: Path) -> Iterator[Node]:
     """A second agent on the same host."""
     with netlab.node(tmp_path / "other") as made:
         yield made
-
-
-def reaches_node(node: Node, box: Box) -> bool:
-    """The container connects to the bridge's address and is seen under its own."""
-    with socket.socket() as listener:
-        listener.bind((str(node.config.router), 0))
-        listener.listen()
-        with box.socket() as client:
-            client.connect(listener.getsockname())
-            peer, (address, _port) = listener.accept()
-            peer.close()
-    return bool(address == box.nic.address)
-
-
-def inside(box: Box) -> dict[str, Any]:
-    """The namespace as the kernel tells it."""
-    assert netns.exists(box.path)
-    with netns.opened(box.path) as space:
-        index = space.links.index("eth0")
-        eth0 = rtnl.get_link(space.links, "eth0")
-        loopback = rtnl.get_link(space.links, "lo")
-        return {
-            "addresses": [
-                (one.get_attr("IFA_LOCAL"), one["prefixlen"])
-                for one in rtnl.addresses(space.links)
-                if one["index"] == index
-            ],
-            "gateways": [one.get_attr("RTA_GATEWAY") for one in rtnl.routes(space.links)],
-            "mac": eth0 and eth0.get_attr("IFLA_ADDRESS"),
-            "mtu": eth0 and eth0.get_attr("IFLA_MTU"),
-            "loopback_up": bool(loopback and loopback["flags"] & 1),
-        }
 
 
 def test_satisfies_lifecycle(node: Node) -> None:
@@ -127,106 +96,6 @@ def test_what_cannot_be_attached(node: Node, nics: Callable[[Nic], list[Nic]], f
         node.network.attach(box.names, nics(box.nic))
     assert refusal.value.field == field
     assert node.leftovers() == NOTHING
-
-
-def test_attach_again_changes_nothing(node: Node) -> None:
-    box = node.attached()
-    before = (inside(box), socket.if_nametoindex(box.names.veth), box.path.stat().st_ino)
-    node.network.attach(box.names, [box.nic])
-    assert (inside(box), socket.if_nametoindex(box.names.veth), box.path.stat().st_ino) == before
-
-
-def lose_pair(node: Node, box: Box) -> None:
-    with Netlink() as host:
-        veth.delete(host, box.names.veth)
-
-
-def lose_address(node: Node, box: Box) -> None:
-    with netns.opened(box.path) as space:
-        index = space.links.index("eth0") or 0
-        space.links.request(rtnl.delete_address(index, box.nic.address, 24))
-
-
-def lose_loopback(node: Node, box: Box) -> None:
-    with netns.opened(box.path) as space:
-        space.links.request(rtnl.link(0, index=rtnl.LOOPBACK, up=False))
-
-
-def have_another_address(node: Node, box: Box) -> None:
-    with netns.opened(box.path) as space:
-        index = space.links.index("eth0") or 0
-        wrong = str(node.config.subnet[-2])
-        space.links.request(rtnl.set_address(index, wrong, 24))
-
-
-def leave_the_bridge(node: Node, box: Box) -> None:
-    with Netlink() as host:
-        host.request(rtnl.link(0, ("IFLA_IFNAME", box.names.veth), ("IFLA_MASTER", 0)))
-
-
-def have_another_pair(node: Node, box: Box) -> None:
-    """The name on the host belongs to a pair whose other end is not the container's."""
-    lose_pair(node, box)
-    with Netlink() as host:
-        info = rtnl.nested(("IFLA_INFO_KIND", "veth"))
-        host.request(rtnl.link(CREATE, ("IFLA_IFNAME", box.names.veth), ("IFLA_LINKINFO", info)))
-
-
-def lose_the_bridge(node: Node, box: Box) -> None:
-    with Netlink() as host:
-        host.request(rtnl.delete_link(node.config.bridge))
-    assert node.network.prepare() is True
-
-
-def lose_the_tables(node: Node, box: Box) -> None:
-    node.nft(f"delete table inet {node.table}; delete table bridge {node.table}")
-    assert node.network.prepare() is True
-
-
-@pytest.mark.parametrize(
-    "harm",
-    [
-        lose_pair,
-        lose_address,
-        lose_loopback,
-        have_another_address,
-        leave_the_bridge,
-        have_another_pair,
-        lose_the_bridge,
-        lose_the_tables,
-    ],
-)
-def test_attach_mends(node: Node, harm: Callable[[Node, Box], None]) -> None:
-    box = node.attached()
-    whole, space = (inside(box), node.leftovers()["elements"]), box.path.stat().st_ino
-    harm(node, box)
-    node.network.attach(box.names, [box.nic])
-    assert (inside(box), node.leftovers()["elements"]) == whole
-    assert box.path.stat().st_ino == space, "a running task would be left in the old namespace"
-    assert reaches_node(node, box)
-    assert node.network.prepare() is False
-
-
-def test_another_address_replaces_the_first(node: Node) -> None:
-    box = node.attached()
-    moved = replace(box, nic=replace(box.nic, address=str(node.config.subnet[-3])))
-    node.network.attach(box.names, [moved.nic])
-    assert inside(box)["addresses"] == [(moved.nic.address, 24)]
-    assert f"'{box.nic.address}'" not in str(node.leftovers()["elements"])
-    assert reaches_node(node, moved)
-
-
-@pytest.mark.parametrize("content", ["file", "mount"])
-def test_what_is_no_namespace_is_replaced(node: Node, tmp_path: Path, content: str) -> None:
-    """The agent died between making the file and binding the namespace to it."""
-    box = node.container()
-    box.path.parent.mkdir(parents=True, exist_ok=True)
-    box.path.touch()
-    if content == "mount":
-        (tmp_path / "something").touch()
-        netlab.bind_over(box.path, tmp_path / "something")
-    node.network.attach(box.names, [box.nic])
-    assert reaches_node(node, box)
 
 
 def test_detach_and_attach_at_once(node: Node) -> None:

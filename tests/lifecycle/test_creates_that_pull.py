@@ -12,12 +12,12 @@ import pytest
 
 from fakes.images import IMAGE
 from fakes.lifecycle import Died, Lifecycle, a_spec, ask, patched, until
+from lifecycle.pulling import WEB, pulling, web
 from longshore.errors import (
     ImageNotFound,
     ImageSourceDenied,
     ImageSourceUnavailable,
     Interrupted,
-    InvalidSpec,
     Superseded,
 )
 from longshore.lifecycle.workers import Workers
@@ -25,11 +25,7 @@ from longshore.model.host import Image
 from longshore.model.names import Names
 from longshore.model.spec import ContainerSpec
 from longshore.model.status import ContainerStatus
-from longshore.model.transfer import Auth, Credential
 from longshore.model.usage import used_key
-
-WEB = "docker.io/library/web:latest"
-ALICE = Credential("alice", "swordfish")
 
 
 @pytest.fixture
@@ -47,19 +43,10 @@ def door() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def web(**changes: Any) -> ContainerSpec:
-    return a_spec(**{"image": "web", **changes})
-
-
 def create(
     door: ThreadPoolExecutor, life: Lifecycle, spec: ContainerSpec, **more: Any
 ) -> Future[ContainerStatus]:
     return door.submit(life.containers.create, ask(), spec, **more)
-
-
-def pulling(life: Lifecycle, waiters: int = 1) -> None:
-    until(lambda: [one.waiters for one in life.pulls.transfers()] == [waiters])
-    until(lambda: life.fake.sources.moving == 1)
 
 
 def last_used(life: Lifecycle, digest: str) -> str | None:
@@ -304,84 +291,6 @@ def test_what_was_pulled_is_known_though_the_agent_dies(life: Lifecycle) -> None
     status = life.containers.show(spec.id)
     assert (status.state, status.image_digest) == ("running", image.digest)
     assert status.command == ("sh",)
-
-
-def test_credentials_are_used_and_forgotten(
-    life: Lifecycle, door: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("DEBUG")
-    life.fake.sources.go.clear()
-    spec, request = web(), ask()
-    made = door.submit(life.containers.create, request, spec, credential=ALICE)
-    pulling(life)
-    assert life.fake.sources.asked == [(WEB, Auth(ALICE))]
-    life.fake.sources.go.set()
-    made.result(10)
-    assert life.fetches._credentials == {}
-    # It is no part of the request: without it the same is asked.
-    assert life.containers.create(request, spec).state == "running"
-    assert "swordfish" not in caplog.text
-    assert b"swordfish" not in (life.folder / "state" / "journal.sqlite-wal").read_bytes()
-    failing = web(image="moon")
-    with pytest.raises(ImageNotFound):
-        life.containers.create(ask(), failing, credential=ALICE)
-    assert life.fetches._credentials == {}
-
-
-def test_a_credential_that_a_restart_lost_is_asked_for_again(
-    life: Lifecycle, door: ThreadPoolExecutor
-) -> None:
-    """Anonymously the registry would refuse for good what it gives to the one who asked."""
-    life.fake.sources.go.clear()
-    spec, request = web(), ask()
-    made = door.submit(life.containers.create, request, spec, credential=ALICE)
-    pulling(life)
-    assert life.pulls.stop(10)
-    assert isinstance(made.exception(10), Interrupted)
-    life = life.next_life()
-    assert {auth for _, auth in life.fake.sources.asked} == {Auth(ALICE)}
-    shown = life.containers.show(spec.id)
-    assert shown.error is not None
-    assert (shown.state, shown.error.retry) == ("failed", True)
-    life.fake.sources.go.set()
-    assert life.containers.create(request, spec, credential=ALICE).state == "running"
-
-
-def test_the_credential_comes_back_with_the_same_request(
-    life: Lifecycle, door: ThreadPoolExecutor
-) -> None:
-    life.fake.sources.go.clear()
-    spec, request = web(), ask()
-    made = door.submit(life.containers.create, request, spec, credential=ALICE)
-    pulling(life)
-    assert life.pulls.stop(10)
-    made.exception(10)
-    # Asked again before the new life has looked at it by itself.
-    life.journal.close()
-    life = Lifecycle(life.folder, life.fake)
-    life.fake.sources.go.set()
-    assert life.containers.create(request, spec, credential=ALICE).state == "running"
-
-
-def test_a_lost_credential_does_not_matter_for_what_is_here(life: Lifecycle) -> None:
-    spec = web()
-    life.containers.create(ask(wait="accepted"), spec, credential=ALICE)
-    life = Lifecycle.next_life(life)
-    life.settle_until(lambda: life.containers.show(spec.id).state == "failed")
-    life.fake.images.add(life.fake.sources.there[WEB])
-    other = web(pull="if-not-present")
-    life.containers.create(ask(wait="accepted"), other, credential=ALICE)
-    life = life.next_life()
-    assert life.containers.show(other.id).state == "running"
-
-
-def test_a_named_credential(life: Lifecycle) -> None:
-    with pytest.raises(InvalidSpec) as caught:
-        life.containers.create(ask(), web(image_credential="moon"))
-    assert caught.value.field == "image_credential"
-    assert [one["field"] for one in caught.value.faults] == ["image_credential"]
-    life.containers.create(ask(), web(image_credential="known"))
-    assert life.fake.sources.asked == [(WEB, Auth(name="known"))]
 
 
 OFFLINE: list[tuple[dict[str, Any], Callable[[Lifecycle], None]]] = [

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import tarfile
 import threading
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from fakes.images import IMAGE, an_image
-from fakes.lifecycle import Died, Lifecycle, a_spec, ask, until
+from fakes.lifecycle import Lifecycle, a_spec, ask, until
 from longshore.errors import (
     HostBusy,
     HostUnavailable,
-    IllegalTransition,
     ImageInUse,
     ImageNotFound,
     InvalidRequest,
-    PullCancelled,
 )
 from longshore.model.commit import Commit
-from longshore.model.host import Image, TaskStatus
-from longshore.model.names import Names
+from longshore.model.host import Image
 from longshore.model.reference import canonical
-from longshore.model.status import TransferStatus
 from longshore.model.transfer import Auth, PullPolicy
 from longshore.model.usage import used_key
 
-T = TypeVar("T")
 WEB = "docker.io/library/web:latest"
 
 
@@ -351,217 +345,6 @@ NOT_THERE: list[Callable[[Lifecycle], object]] = [
 def test_images_that_are_not_there(life: Lifecycle, call: Callable[[Lifecycle], object]) -> None:
     with pytest.raises(ImageNotFound):
         call(life)
-
-
-def test_a_stream_tells_how_a_pull_goes(life: Lifecycle) -> None:
-    image = life.fake.sources.have("web")
-    life.fake.sources.go.clear()
-    stream = life.images.pull("web", PullPolicy.ALWAYS, Auth())
-    told: list[TransferStatus] = [next(stream)]
-    while told[-1].state != "moving":
-        told.append(next(stream))
-    assert told[-1].total == 1000
-    life.fake.sources.go.set()
-    pulled = _end(stream)
-    assert (pulled.name, pulled.digest) == (WEB, image.digest)
-
-
-def test_closing_the_stream_leaves_the_pull(life: Lifecycle) -> None:
-    life.fake.sources.have("web")
-    life.fake.sources.go.clear()
-    one, two = (life.images.pull("web", PullPolicy.ALWAYS, Auth()) for _ in range(2))
-    assert next(one).waiters == 1
-    assert next(two).waiters == 2
-    one.close()
-    assert next(two).waiters == 1
-    two.close()
-    assert life.pulls.transfers() == []
-    life.fake.sources.go.set()
-    assert life.pulls.stop(10)
-    assert WEB not in life.fake.images.there
-
-
-def test_a_stream_of_a_push(life: Lifecycle) -> None:
-    life.fake.sources.go.clear()
-    stream = life.images.push("busybox", "r.local/bb:1", Auth())
-    assert next(stream).direction == "push"
-    with pytest.raises(HostBusy):  # what is being sent stays
-        life.shelf.remove(IMAGE.name, 0.0)
-    life.fake.sources.go.set()
-    last = _end(stream)
-    assert (last.state, last.digest) == ("done", IMAGE.digest)
-    life.images.remove("busybox")
-
-
-def test_closing_the_stream_of_a_push_ends_it(life: Lifecycle) -> None:
-    life.fake.sources.go.clear()
-    stream = life.images.push("busybox", "r.local/bb:1", Auth())
-    next(stream)
-    stream.close()
-    until(lambda: life.fake.sources.moving == 0)
-    assert life.fake.sources.pushed == {}
-
-
-def test_save(life: Lifecycle, tmp_path: Path) -> None:
-    pieces = life.images.save(["busybox", IMAGE.name])
-    assert list(pieces) == [IMAGE.digest.encode()]
-    life.images.save_to(["busybox"], tmp_path / "bb.tar")
-    assert (tmp_path / "bb.tar").read_text() == IMAGE.digest
-    with pytest.raises(InvalidRequest) as caught:
-        life.images.save(["busybox", "No Name"])
-    assert caught.value.field == "names[1]"
-
-
-def test_what_is_being_saved_is_not_removed(life: Lifecycle) -> None:
-    pieces = life.images.save(["busybox"])
-    next(pieces)
-    with pytest.raises(HostBusy):
-        life.shelf.remove(IMAGE.name, 0.0)
-    assert list(pieces) == []
-    life.images.remove("busybox")
-
-
-@pytest.mark.parametrize("pause", [True, False])
-def test_commit_pauses_what_runs(
-    life: Lifecycle, monkeypatch: pytest.MonkeyPatch, pause: bool
-) -> None:
-    spec = a_spec()
-    life.containers.create(ask(), spec)
-    seen: list[TaskStatus] = []
-    commit = life.fake.images.commit
-
-    def watched(names: Names, base: Image, name: str, change: Commit) -> Image:
-        seen.append(life.fake.tasks.get(names).status)
-        return commit(names, base, name, change)
-
-    monkeypatch.setattr(life.fake.images, "commit", watched)
-    assert life.images.commit(spec.name, "mine", Commit(pause=pause)).name.endswith("/mine:latest")
-    assert seen == [TaskStatus.PAUSED if pause else TaskStatus.RUNNING]
-    assert life.fake.tasks.get(Names(spec.id)).status is TaskStatus.RUNNING
-    record = life.journal.get(spec.id)
-    assert record is not None
-    assert not record.paused
-
-
-@pytest.mark.parametrize("again", ["next life", "tick"])
-def test_what_stayed_paused_goes_on(
-    life: Lifecycle, monkeypatch: pytest.MonkeyPatch, again: str
-) -> None:
-    spec = a_spec()
-    life.containers.create(ask(), spec)
-    life.sweep_and_settle()
-    life.sweep_and_settle()
-
-    def away(names: Names) -> None:
-        raise HostUnavailable("cannot reach it: the test says so") if again == "tick" else Died
-
-    with monkeypatch.context() as patch:
-        patch.setattr(life.fake.tasks, "resume", away)
-        if again == "tick":
-            life.images.commit(spec.id, "mine", Commit())
-            life.hints.clear()
-        else:
-            with pytest.raises(Died):
-                life.images.commit(spec.id, "mine", Commit())
-    assert life.fake.tasks.get(Names(spec.id)).status is TaskStatus.PAUSED
-    if again == "tick":
-        life.sweep.run()
-        life.settle_hints()
-    else:
-        life = life.next_life()
-    assert life.fake.tasks.get(Names(spec.id)).status is TaskStatus.RUNNING
-    record = life.journal.get(spec.id)
-    assert record is not None
-    assert not record.paused
-
-
-def test_what_somebody_else_paused_stays_so(life: Lifecycle) -> None:
-    spec = a_spec()
-    life.containers.create(ask(), spec)
-    life.fake.tasks.pause(Names(spec.id))
-    life = life.next_life()
-    assert life.fake.tasks.get(Names(spec.id)).status is TaskStatus.PAUSED
-
-
-def test_a_stop_of_what_stayed_paused_is_heard(
-    life: Lifecycle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = a_spec(stop_grace=3600)
-    life.containers.create(ask(), spec)
-
-    def away(names: Names) -> None:
-        raise HostUnavailable("cannot reach it: the test says so")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(life.fake.tasks, "resume", away)
-        life.images.commit(spec.id, "mine", Commit())
-    assert life.containers.stop(ask(), spec.id).exit_code == 128 + 15
-
-
-def test_commit_keeps_stop_and_delete_waiting(
-    life: Lifecycle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = a_spec()
-    life.containers.create(ask(), spec)
-    begun, go_on, commit = threading.Event(), threading.Event(), life.fake.images.commit
-
-    def slow(names: Names, base: Image, name: str, change: Commit) -> Image:
-        begun.set()
-        go_on.wait(10)
-        return commit(names, base, name, change)
-
-    monkeypatch.setattr(life.fake.images, "commit", slow)
-    with ThreadPoolExecutor(2) as door:
-        committed = door.submit(life.images.commit, spec.id, "mine", Commit())
-        assert begun.wait(10)
-        deleted = door.submit(life.containers.delete, ask(), spec.id, force=True)
-        until(lambda: life.containers.show(spec.id).state == "deleting")
-        life.sweep_and_settle()  # holds up nobody who sees to all
-        assert life.fake.tasks.get(Names(spec.id)).status is TaskStatus.PAUSED
-        go_on.set()
-        assert committed.result(10).digest
-        assert deleted.result(10).state == "absent"
-    assert life.fake.left() == {}
-
-
-def test_commit_of_what_is_not_whole(life: Lifecycle) -> None:
-    life.fake.sources.have("web")
-    life.fake.sources.go.clear()
-    spec = a_spec(image="web")
-    life.containers.create(ask(wait="accepted"), spec)
-    life.settle_hints()
-    with pytest.raises(IllegalTransition) as caught:
-        life.images.commit(spec.id, "mine", Commit())
-    assert caught.value.details == {"state": "creating", "verb": "commit"}
-    life.containers.delete(ask(), spec.id)
-
-
-@pytest.mark.parametrize("state", ["created", "stopped"])
-def test_commit_of_what_does_not_run(life: Lifecycle, state: str) -> None:
-    spec = a_spec()
-    life.containers.create(ask(), spec, start=state == "stopped")
-    if state == "stopped":
-        life.containers.stop(ask(), spec.id)
-    assert life.images.commit(spec.id, "localhost/mine:2", Commit()).name == "localhost/mine:2"
-
-
-def test_a_pull_that_was_given_up_says_so_to_who_asks_later(life: Lifecycle) -> None:
-    life.fake.sources.have("web")
-    life.fake.sources.go.clear()
-    interest = life.pulls.join("web", PullPolicy.ALWAYS, Auth())
-    interest.leave()
-    with pytest.raises(PullCancelled):
-        interest.image()
-
-
-def _end(stream: Generator[TransferStatus, None, T]) -> T:
-    """What the stream returns after all that it tells."""
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            value: T = end.value
-            return value
 
 
 def _archive(folder: Path) -> Path:
