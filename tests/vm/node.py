@@ -75,8 +75,9 @@ def running(
 @contextmanager
 def bus() -> Iterator[tuple[ComputeClient, str]]:
     """A scheduler's client to this node's broker, and this node's name."""
-    with ComputeClient(conf=load([]).raw, timeout=DEADLINE) as nodes:
-        yield nodes, str(status()["name"])
+    config = load([])
+    with ComputeClient(conf=config.raw, timeout=DEADLINE) as nodes:
+        yield nodes, config.node_name
 
 
 def load_image() -> None:

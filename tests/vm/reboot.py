@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vm import configured
+from vm import configured, policies
 from vm.node import IMAGE, SLICE, left, longshore, remove_all, show, start, until
 from vm.work import PAGE, fetch
 
@@ -97,8 +97,9 @@ def _seen() -> dict[str, Any]:
     return seen
 
 
-BEFORE = (("containers for the reboot", prepare),)
+BEFORE = (*policies.BEFORE, ("containers for the reboot", prepare))
 AFTER = (
+    *policies.AFTER,
     ("stopped, with a reason", stopped_with_a_reason),
     ("nothing is half there", nothing_half_there),
     ("start works again", starts_again),
