@@ -309,6 +309,10 @@ class Daemon:
         self._stops.append(pulls.stop)
         # And for commits, which hold a container frozen: that must go on before we leave.
         self._stops.append(lambda left: there.interrupt())
+        # Before all that, which may take long: whose process ends from now on is the next start's
+        # to settle. At the node's shutdown all end as we do, and who comes back after it must not
+        # depend on who was faster.
+        self._stops += [lambda left: starters.leave(), lambda left: workers.leave()]
 
     def _run(self, start: Callable[[], None], stop: Callable[[float], bool | None]) -> None:
         start()

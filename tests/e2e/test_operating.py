@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from e2e.lab import Lab, until
 from fields.proofs import proves
+from longshore.model.layout import Layout
+from longshore.model.names import Names
 from longshore.model.status import ContainerStatus
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -150,3 +153,31 @@ def test_a_shim_that_is_killed_takes_it_along_and_the_policy_brings_it_back(lab:
     again = _has(lab, "web", lambda one: one.state == "running" and one.restarts == 1)
     assert again.pid != made.pid
     lab.client.delete("web", force=True)
+
+
+def test_who_ends_as_the_agent_leaves_is_the_next_ones_to_see(lab: Lab) -> None:
+    """At the node's shutdown all end as the agent does: it must not start one again then, nor take
+    an obedient end for one of the container's own."""
+    begins = ["sh", "-c", "trap 'exit 0' TERM; echo begun; while true; do sleep 0.05; done"]
+    again = lab.spec(name="again", command=begins, restart={"policy": "always"})
+    pid = lab.client.create(again).pid
+    assert pid is not None
+    # What the agent waits for before it leaves.
+    lab.client.create(lab.spec(name="deaf", command=["sleep", "600"]))
+    until(lambda: _lines(lab, "again") == ["begun"])
+    with ThreadPoolExecutor() as pool:
+        pool.submit(lab.client.stop, "deaf", grace=4)
+        until(lambda: lab.client.show("deaf").state == "stopping")
+        said = lab.agent.log.stat().st_size
+        leaving = pool.submit(lab.agent.stop)
+        until(lambda: b"agent leaves" in lab.agent.log.read_bytes()[said:])
+        os.kill(pid, signal.SIGTERM)
+        leaving.result()
+    log = Layout(lab.agent.state_dir, lab.agent.run_dir).stdout(Names(again["id"]))
+    assert log.read_text().split() == ["begun"]
+    assert again["id"].encode() not in lab.agent.log.read_bytes()[said:]
+    lab.agent.start()
+    until(lambda: _lines(lab, "again") == ["begun", "begun"])
+    told = [one.what for one in lab.client.explain("again").entries]
+    assert [one for one in told if "with exit code 0; always starts it again" in one], told
+    lab.delete_all()

@@ -19,6 +19,7 @@ class Workers:
         self._line: queue.Queue[str | None] = queue.Queue()
         self._in_line: set[str] = set()
         self._guard = threading.Lock()
+        self._leaving = False
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{number}") for number in range(count)
         ]
@@ -31,16 +32,16 @@ class Workers:
 
     def soon(self, id: str) -> None:
         with self._guard:
-            if id in self._in_line:
+            if self._leaving or id in self._in_line:
                 return
             self._in_line.add(id)
-        self._line.put(id)
+            self._line.put(id)
 
-    def stop(self, timeout: float) -> bool:
-        """Lets those at work finish; drops who waits in line (the next start settles them).
-
-        Returns False if some still work after `timeout` seconds.
-        """
+    def leave(self) -> None:
+        """Begins nothing more: drops who waits in line, and who comes. The next start settles
+        them."""
+        with self._guard:
+            self._leaving = True
         try:
             while True:
                 self._line.get_nowait()
@@ -48,6 +49,13 @@ class Workers:
             pass
         for _ in self._threads:
             self._line.put(None)
+
+    def stop(self, timeout: float) -> bool:
+        """Leaves, and lets those at work finish.
+
+        Returns False if some still work after `timeout` seconds.
+        """
+        self.leave()
         until = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
