@@ -20,7 +20,7 @@ SLICE = Path("/sys/fs/cgroup/longshore.slice")
 #: Gone with the next boot, as an experiment with an operator's unit has to be.
 _DROP_IN = Path(f"/run/systemd/system/{UNIT}.d/check.conf")
 #: Seconds. Generous, because a node may be an emulated machine; nothing here asserts a time.
-DEADLINE = 180.0
+DEADLINE = 600.0
 
 
 class CommandError(Exception):

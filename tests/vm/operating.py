@@ -42,7 +42,8 @@ _RESTART = ("systemctl", "restart", UNIT)
 _CRASH = ("systemctl", "kill", "-s", "KILL", UNIT)
 #: Tells what it hears, and goes on.
 _HEARS = "trap 'echo heard' HUP; echo ready; while :; do sleep 1; done"
-_OFTEN = ("--health-interval", "1s", "--health-retries", "2", "--health-timeout", "60s")
+#: Seldom enough for an emulated machine, on which a command takes seconds.
+_OFTEN = ("--health-interval", "10s", "--health-retries", "2", "--health-timeout", "60s")
 _FLOOD = range(1_000_000, 1_600_001)
 _LOG_MAX = _MIB
 #: What is kept of a log begins at a multiple of it, in each of its files.
@@ -316,7 +317,7 @@ def amid(command: Sequence[str]) -> str:
     """Somebody has a command on a terminal, somebody else is attached, one container is paused, one
     was stopped by a user, one ends again and again, and others are probed, as the agent goes."""
     serves = ["sh", "-c", "httpd -p 80 -h /www; exec sleep 1000"]
-    often = {"interval": 1.0, "timeout": 60.0}
+    often = {"interval": 10.0, "timeout": 60.0}
     probes: dict[str, dict[str, Any]] = {
         "http": {"port": 80}, "tcp": {"port": 80}, "exec": {"command": ["true"]},
     }  # fmt: skip

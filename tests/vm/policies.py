@@ -38,7 +38,7 @@ _ALL: dict[str, tuple[dict[str, Any], str, str]] = {
     "ends": ({**_BACK, "command": ["false"]}, "", "restarting"),
     "serves": (
         {**_BACK, "command": None, "ports": [{"container_port": 80, "host_port": 8090}],
-         "health": {"type": "http", "port": 80, "interval": 2.0, "timeout": 60.0}}, "", "running"),
+         "health": {"type": "http", "port": 80, "interval": 10.0, "timeout": 60.0}}, "", "running"),
 }  # fmt: skip
 
 
