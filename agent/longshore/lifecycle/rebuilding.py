@@ -149,4 +149,7 @@ class Rebuilding:
             )
         made = held(has, version.number, Remake.LAYER).model_copy(update={"image": new.image})
         record = record.but(error=None)
-        return placed(tx, record, version, made, apply=NOW, is_prompt=False)
+        placed_so = placed(record, version, made, apply=NOW, is_prompt=False)
+        # What was on trial is not any more.
+        self.planning.holding.only(tx, placed_so, self.now())
+        return placed_so

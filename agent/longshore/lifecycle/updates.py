@@ -241,7 +241,7 @@ class Updates:
         supersede(tx, record)
         remake = Remake.PREPARE if planned.when == patches.RECREATE else Remake.NOTHING
         new = held(facts, version.number, remake)
-        return placed(tx, record, version, new, apply=apply, is_prompt=is_prompt)
+        return placed(record, version, new, apply=apply, is_prompt=is_prompt)
 
     def _former(self, record: Record, number: int | None) -> Version:
         with self.journal.transaction(durable=False) as tx:

@@ -30,9 +30,7 @@ _SLICE = 0.5
 ALIVE = frozenset({State.RUNNING, State.PAUSED})
 
 
-def placed(
-    tx: Transaction, record: Record, version: Version, new: Held, *, apply: str, is_prompt: bool
-) -> Record:
+def placed(record: Record, version: Version, new: Held, *, apply: str, is_prompt: bool) -> Record:
     """The record with a version that the journal has by now: taken up, or pending.
 
     Args:
