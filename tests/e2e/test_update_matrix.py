@@ -27,7 +27,8 @@ from longshore.model.status import ContainerStatus
 T = TypeVar("T")
 STEPS = [step.name for step in (*AROUND, *RUN)]
 TAIL = [step.name for step in RUN]
-WHEN = ["before", "after"]
+#: After one step is before the next.
+DOING = [(STEPS[0], "before"), *((step, "after") for step in STEPS)]
 #: Its layer, its volume and its page tell what has happened to it.
 _SERVE = (
     "echo run >> /layer; echo run >> /www/runs; echo $VERSION > /www/version; "
@@ -139,8 +140,7 @@ def served(_lab: tuple[Lab, Path]) -> Iterator[Served]:
     lab.wait_clean()
 
 
-@pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "when"), DOING)
 def test_killed_at_a_step(served: Served, step: str, when: str) -> None:
     request = str(uuid.uuid4())
     served.order(Fault(step, "do", when, "kill", once=True))
