@@ -1,4 +1,4 @@
-"""For every step of CREATE: do fails, undo fails, the agent is killed before and after it.
+"""For every step of CREATE: do fails, undo fails, the agent is killed between any two of them.
 
 The twin of test_crash_matrix_in_memory.py on the real host, with `kill -9` for death.
 Parametrised over the real tuple: a new step is covered the day it is added.
@@ -30,7 +30,13 @@ from longshore.model.status import ContainerStatus
 T = TypeVar("T")
 STEPS = [step.name for step in CREATE]
 TAIL = [step.name for step in RUN]
-WHEN = ["before", "after"]
+#: When a `do` of CREATE, or of RUN, fails or the agent dies at it; and the same for `undo`, which
+#: goes the other way. After one step is before the next: nothing is done between the two
+#: (test_nothing_is_done_between_two_steps), so each of these moments is here once.
+DOING = [(STEPS[0], "before"), *((step, "after") for step in STEPS)]
+STARTING = [(TAIL[0], "before"), *((step, "after") for step in TAIL)]
+UNDOING = [(STEPS[-1], "before"), *((step, "after") for step in STEPS)]
+STOPPING_AND_STARTING = [(TAIL[-1], "before"), *STARTING]
 #: Steps whose undo has nothing to do: what they make goes with another's, this image declares no
 #: volumes, and this node's disk has no quota (with one, test_disk_quota.py).
 _NOTHING_TO_UNDO = {"image", "disk", "data", "process", "limits", "start"}
@@ -149,8 +155,7 @@ def faulty(_faulty: Faulty) -> Iterator[Faulty]:
         lab.delete_all()
 
 
-@pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "when"), DOING)
 def test_do_fails(faulty: Faulty, step: str, when: str) -> None:
     client, spec, request = faulty.lab.client, faulty.spec(), str(uuid.uuid4())
     faulty.order(Fault(step, "do", when, "fail", once=True))
@@ -215,8 +220,7 @@ def test_undo_fails_too(faulty: Faulty, step: str) -> None:
         client.delete(id, force=True)
 
 
-@pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "when"), DOING)
 def test_dies_in_create(faulty: Faulty, step: str, when: str) -> None:
     client, spec, request = faulty.lab.client, faulty.spec(), str(uuid.uuid4())
     faulty.order(Fault(step, "do", when, "kill", once=True))
@@ -228,8 +232,7 @@ def test_dies_in_create(faulty: Faulty, step: str, when: str) -> None:
     client.delete(spec["id"], force=True)
 
 
-@pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "when"), UNDOING)
 def test_dies_in_delete(faulty: Faulty, step: str, when: str) -> None:
     client, spec, request = faulty.lab.client, faulty.spec(), str(uuid.uuid4())
     client.create(spec)
@@ -243,8 +246,7 @@ def test_dies_in_delete(faulty: Faulty, step: str, when: str) -> None:
     assert delete().state == "absent"
 
 
-@pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "when"), UNDOING)
 def test_dies_while_rolling_back(faulty: Faulty, step: str, when: str) -> None:
     """A create that failed, and an agent that died undoing it: it is begun anew."""
     client, spec = faulty.lab.client, faulty.spec()
@@ -257,8 +259,7 @@ def test_dies_while_rolling_back(faulty: Faulty, step: str, when: str) -> None:
     client.delete(spec["id"], force=True)
 
 
-@pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("step", TAIL)
+@pytest.mark.parametrize(("step", "when"), STOPPING_AND_STARTING)
 def test_dies_in_stop_and_in_start(faulty: Faulty, step: str, when: str) -> None:
     client, spec = faulty.lab.client, faulty.spec()
     created = client.create(spec)
@@ -276,8 +277,7 @@ def test_dies_in_stop_and_in_start(faulty: Faulty, step: str, when: str) -> None
     assert faulty.starts(created.id) == 2
 
 
-@pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("step", TAIL)
+@pytest.mark.parametrize(("step", "when"), STARTING)
 def test_start_fails(faulty: Faulty, step: str, when: str) -> None:
     """A failed start gives back what lasts from start to end, and can be asked for again."""
     client, spec = faulty.lab.client, faulty.spec()

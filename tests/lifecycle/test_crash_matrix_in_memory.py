@@ -1,11 +1,15 @@
 """For every step of CREATE: do fails, undo fails, the process dies before, in and after it.
 
 Parametrised over the real tuple: a new step is covered the day it is added. The same matrix runs
-against the real host in tests/e2e.
+against the real host in tests/e2e, where after one step is before the next.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +249,39 @@ def test_the_matrix_has_a_row_for_every_step(capsys: pytest.CaptureFixture[str])
     assert len(set(STEPS)) == len(CREATE)
     with capsys.disabled():
         print(f"\ncrash matrix: {len(STEPS)} steps x 10 faults on the fake host")
+
+
+def test_nothing_is_done_between_two_steps(tmp_path: Path) -> None:
+    """On the host or in the journal; so one who dies after a step has died before the next."""
+    life, spec = Lifecycle(tmp_path), a_spec(**EVERYTHING)
+    journal = f"file:{tmp_path / 'state' / 'journal.sqlite'}?mode=ro"
+    seen: list[tuple[str, str, Any]] = []
+
+    def look(which: str, moment: str) -> None:
+        with closing(sqlite3.connect(journal, uri=True)) as database:
+            seen.append((which, moment, (list(database.iterdump()), life.fake.left())))
+
+    def watched(which: str, real: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            look(which, "before")
+            real(*arguments)
+            look(which, "after")
+
+        return call
+
+    with ExitStack() as stack:
+        for step in CREATE:
+            watching = {"do": watched("do", step.do), "undo": watched("undo", step.undo)}
+            stack.enter_context(patched(step.name, **watching))
+        life.containers.create(ask(), spec)
+        life.containers.stop(ask(), spec.id)
+        life.containers.start(ask(), spec.id)
+        life.containers.delete(ask(), spec.id, force=True)
+    between = [
+        (state, following)
+        for (which, moment, state), (next_which, _, following) in pairwise(seen)
+        if moment == "after" and which == next_which
+    ]
+    # Create and delete; stop and start.
+    assert len(between) == 2 * (len(CREATE) - 1) + 2 * (len(RUN) - 1)
+    assert all(state == following for state, following in between)
