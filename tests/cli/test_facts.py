@@ -74,8 +74,8 @@ def test_what_was_asked_for_is_shown(spec: dict[str, Any], says: tuple[str, str]
 
 
 def test_what_was_not_asked_for_is_not() -> None:
-    names = {"Container", "Id", "Image", "Digest", "Command", "Status", "Wanted", "Reason",
-             "Created", "Started", "Pid", "Nic", "Limits"}  # fmt: skip
+    names = {"Container", "Id", "Image", "Digest", "Command", "Status", "Wanted", "Version",
+             "Reason", "Created", "Started", "Pid", "Nic", "Limits"}  # fmt: skip
     assert {name for name, _ in shown()} == names
 
 
