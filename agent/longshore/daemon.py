@@ -7,6 +7,7 @@ hold them, the journal knows them, and the next start finds them.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import random
@@ -87,6 +88,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, _RELOAD)
 _LAST_MOMENT = 0.5
 #: How many new versions of containers are judged in a second, and how late at most.
 _VERDICTS, _DAY = 100.0, 86400.0
+#: Objects made and not freed before the collector looks for cycles among them.
+_YOUNG = 10_000
 #: Of malloc.h. glibc would give our many short-lived threads eight heaps a core, which hold 40 MB
 #: that nobody uses; two are enough where one thread at a time runs Python.
 _M_ARENA_MAX, _ARENAS = -8, 2
@@ -343,6 +346,11 @@ def serve(config: Config) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     systemd = sdnotify.SystemdNotifier()
     daemon = Daemon(config)
+    # What was loaded and built by now stays: no later collection has to look through it. And one
+    # that tells of many containers makes thousands of values that are no cycles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG)
     LOG.info("longshore-agent %s serves node %s", __version__, config.node_name)
     systemd.notify(f"READY=1\nSTATUS=serving node {config.node_name}")
     while (came := signal.sigtimedwait(_SIGNALS, _HEARTBEAT)) is None or came.si_signo == _RELOAD:
