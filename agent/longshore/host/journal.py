@@ -53,6 +53,8 @@ class Journal:
         self._now = now
         self._lock = threading.RLock()
         self._durable: bool | None = None
+        #: What `running` found last, and when in the life of the database that was.
+        self._running: tuple[tuple[int, int], Sequence[Running]] | None = None
         with self._translated("open", (sqlite3.Error, OSError)):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._held = hold(path.with_suffix(".lock"))
@@ -104,10 +106,19 @@ class Journal:
         return records
 
     def running(self) -> Sequence[Running]:
-        """Those that have processes. Reads only what that takes, ten times as fast as `list`."""
+        """Those that have processes. Reads only what that takes, ten times as fast as `list`, and
+        nothing again until something has been written."""
         with self._reading():
+            # Rows that we have written, and commits of others: an operator with a sqlite3.
+            (others,) = self._database.execute("PRAGMA data_version").fetchone()
+            written = (self._database.total_changes, others)
+            if self._running is not None and self._running[0] == written:
+                return self._running[1]
             rows = self._database.execute(_RUNNING, (json.dumps(sorted(MEASURED)),)).fetchall()
-        return [_running(id, *json.loads(found)) for id, found in rows]
+            found = tuple(_running(id, *json.loads(values)) for id, values in rows)
+            # What a transaction has written so far may be rolled back, and counts as written.
+            self._running = None if self._database.in_transaction else (written, found)
+        return found
 
     def ids(self) -> set[str]:
         with self._reading():
