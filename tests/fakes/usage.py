@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from longshore.model.running import Running
+from longshore.model.running import Running, cores
 from longshore.model.status import (
     BlockStats,
     ContainerStats,
@@ -96,7 +96,10 @@ class FakeUsage:
     kept: set[str] = field(default_factory=set)
 
     def read(
-        self, those: Sequence[Running], now: Callable[[], float]
+        self,
+        those: Sequence[Running],
+        now: Callable[[], float],
+        before: Mapping[str, ContainerStats],
     ) -> Mapping[str, ContainerStats]:
         self.read_ids.append([one.id for one in those])
         found = {}
@@ -104,12 +107,13 @@ class FakeUsage:
             self.kept.discard(one.id)
             if one.id in self.seconds:
                 self.kept.add(one.id)
-                cpu = CpuStats(seconds=self.seconds[one.id], limit=one.cpus)
+                at, seconds = now(), self.seconds[one.id]
+                used = cores(seconds, at, before.get(one.id))
                 found[one.id] = ContainerStats(
                     id=one.id,
                     name=one.name,
-                    at=now(),
-                    cpu=cpu,
+                    at=at,
+                    cpu=CpuStats(seconds=seconds, cores=used, limit=one.cpus),
                     memory=MemoryStats(limit=one.memory),
                     pids=1,
                     pids_limit=one.pids_limit,

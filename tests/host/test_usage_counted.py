@@ -52,7 +52,7 @@ def usage() -> Iterator[Usage]:
 
 
 def reading(usage: Usage, one: Running) -> ContainerStats:
-    return usage.read([one], time.time)[one.id]
+    return usage.read([one], time.time, {})[one.id]
 
 
 class Opened:
@@ -222,14 +222,14 @@ def test_opens_of_many(usage: Usage, where: str, opened: Opened) -> None:
             one = stack.enter_context(worker(program=("cat",)))
             many.append(replace(contain(where, one.pid), interfaces=("eth0",)))
         opened.begin()
-        first = usage.read(many, time.time)
+        first = usage.read(many, time.time, {})
         opened.end()
         assert len(first) == MANY
         assert opened.listed == []
         # /proc/PID/cgroup, the files of each, and one for all interfaces.
         assert len(opened.paths) <= MANY * OPENS + 1
         opened.begin()
-        second = usage.read(many, time.time)
+        second = usage.read(many, time.time, {})
         opened.end()
         assert (second.keys(), opened.listed) == (first.keys(), [])
         assert opened.paths == ["/proc/net/dev"]
@@ -244,12 +244,12 @@ def test_no_more_files_are_kept_than_there_is_room_for(where: str, opened: Opene
     with worker(program=("cat",)) as a, worker(program=("cat",)) as b:
         both = [contain(where, one.pid) for one in (a, b)]
         for _ in range(3):
-            assert len(usage.read(both, time.time)) == 2
+            assert len(usage.read(both, time.time, {})) == 2
             assert len(open_files()) == 5
         usage.keep([both[1].id])
         assert open_files() == {}
         # What the one gave back, the other takes.
-        assert len(usage.read(both[1:], time.time)) == 1
+        assert len(usage.read(both[1:], time.time, {})) == 1
         assert len(open_files()) == 5
         usage.keep(())
 
@@ -257,16 +257,16 @@ def test_no_more_files_are_kept_than_there_is_room_for(where: str, opened: Opene
 def test_one_that_has_ended_is_left_out_and_let_go(usage: Usage, where: str) -> None:
     with worker(program=("cat",)) as a, worker(program=("cat",)) as b:
         both = [contain(where, one.pid) for one in (a, b)]
-        assert len(usage.read(both, time.time)) == 2
+        assert len(usage.read(both, time.time, {})) == 2
         a.end()
         # Its numbers stay as long as its cgroup does.
         assert reading(usage, both[0]).pids == 0
         emptied(where, both[0].id)
-        assert usage.read(both, time.time).keys() == {both[1].id}
+        assert usage.read(both, time.time, {}).keys() == {both[1].id}
         assert [path for path in open_files().values() if both[0].id in path] == []
         # Nor does another process with that number stand for it.
-        assert usage.read([replace(both[0], pid=os.getpid())], time.time) == {}
-        assert usage.read([replace(both[0], pid=2**22 - 1)], time.time) == {}
+        assert usage.read([replace(both[0], pid=os.getpid())], time.time, {}) == {}
+        assert usage.read([replace(both[0], pid=2**22 - 1)], time.time, {}) == {}
 
 
 def test_files_that_are_open_hold_no_cgroup(usage: Usage, where: str) -> None:

@@ -69,7 +69,7 @@ def v2_host(folder: Path, cgroup: str, files: dict[str, dict[str, str]]) -> Usag
 
 
 def read(usage: Usage, one: Running = LIMITED) -> ContainerStats:
-    return usage.read([one], lambda: 1.5)[one.id]
+    return usage.read([one], lambda: 1.5, {})[one.id]
 
 
 def test_everything(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_what_a_kernel_or_a_node_lacks_is_nothing(tmp_path: Path) -> None:
 def test_another_process_with_its_number(tmp_path: Path, cgroup: str) -> None:
     usage = v2_host(tmp_path, CGROUPFS, {CGROUPFS: FILES})
     (tmp_path / "proc/7/cgroup").write_text(f"0::{cgroup}\n")
-    assert usage.read([LIMITED], lambda: 1.5) == {}
+    assert usage.read([LIMITED], lambda: 1.5, {}) == {}
 
 
 @contextmanager

@@ -14,18 +14,15 @@ from typing import TypeVar
 from longshore.errors import HostFailed
 from longshore.host import stats_v1, stats_v2
 from longshore.host.cgroup_places import Hierarchies
-from longshore.host.stats_files import UNIFIED, Files, Gone, Kept, Room
-from longshore.model.running import Running
-from longshore.model.status import BlockStats, ContainerStats, CpuStats, MemoryStats, NetworkStats
+from longshore.host.stats_files import UNIFIED, Fields, Files, Gone, Kept, Room
+from longshore.model.running import Running, cores
+from longshore.model.status import ContainerStats
 
 T = TypeVar("T")
 _Reader = Callable[[Files, Running], T]
 #: The first whose hierarchy there is; on a hybrid host v1 has the controllers.
-_CPU: Mapping[str, _Reader[CpuStats]] = {"cpuacct": stats_v1.cpu, UNIFIED: stats_v2.cpu}
-_MEMORY: Mapping[str, _Reader[MemoryStats]] = {
-    "memory": stats_v1.memory,
-    UNIFIED: stats_v2.memory,
-}
+_CPU: Mapping[str, _Reader[Fields]] = {"cpuacct": stats_v1.cpu, UNIFIED: stats_v2.cpu}
+_MEMORY: Mapping[str, _Reader[Fields]] = {"memory": stats_v1.memory, UNIFIED: stats_v2.memory}
 _PIDS: Mapping[str, _Reader[int]] = {"pids": stats_v1.pids, UNIFIED: stats_v2.pids}
 _BLOCK: Mapping[str, _Reader[dict[str, dict[str, int]]]] = {
     "blkio": stats_v1.block,
@@ -60,14 +57,17 @@ class Usage:
         self._devices = devices
 
     def read(
-        self, those: Sequence[Running], now: Callable[[], float]
+        self,
+        those: Sequence[Running],
+        now: Callable[[], float],
+        before: Mapping[str, ContainerStats],
     ) -> Mapping[str, ContainerStats]:
         links = self._links() if any(one.interfaces for one in those) else {}
         disks: dict[str, str] = {}
         found = {}
         for one in those:
             try:
-                found[one.id] = self._of(one, now(), links, disks)
+                found[one.id] = self._of(one, now(), before.get(one.id), links, disks)
             except Gone:
                 self._kept.forget(one.id)
         return found
@@ -79,29 +79,37 @@ class Usage:
         self,
         one: Running,
         at: float,
+        before: ContainerStats | None,
         links: Mapping[str, Sequence[str]],
         disks: dict[str, str],
     ) -> ContainerStats:
         files = self._kept.of(one)
-        return ContainerStats(
-            id=one.id,
-            name=one.name,
-            at=at,
-            cpu=_first(_CPU, files, one) or CpuStats(),
-            memory=_first(_MEMORY, files, one) or MemoryStats(),
-            pids=_first(_PIDS, files, one) or 0,
-            pids_limit=one.pids_limit,
-            block=tuple(
-                BlockStats(device=self._disk(number, disks), **counted)
-                for number, counted in sorted((_first(_BLOCK, files, one) or {}).items())
-                if any(counted.values())
-            ),
-            network=tuple(
-                NetworkStats(interface=interface, **_counted(links[one.names.veth]))
-                for interface in one.interfaces
-                if one.names.veth in links
-            ),
-            pressure=stats_v2.pressure(files),
+        cpu = _first(_CPU, files, one) or {}
+        if cpu:
+            cpu["cores"] = cores(cpu["seconds"], at, before)
+        link = links.get(one.names.veth) if one.interfaces else None
+        # All of it at once: to make a value for each part takes twice the time.
+        return ContainerStats.model_validate(
+            {
+                "id": one.id,
+                "name": one.name,
+                "at": at,
+                "cpu": cpu,
+                "memory": _first(_MEMORY, files, one) or {},
+                "pids": _first(_PIDS, files, one) or 0,
+                "pids_limit": one.pids_limit,
+                "block": [
+                    {"device": self._disk(number, disks), **counted}
+                    for number, counted in sorted((_first(_BLOCK, files, one) or {}).items())
+                    if any(counted.values())
+                ],
+                "network": [
+                    {"interface": interface, **_counted(link)}
+                    for interface in one.interfaces
+                    if link is not None
+                ],
+                "pressure": stats_v2.pressure(files),
+            }
         )
 
     def _links(self) -> dict[str, list[str]]:

@@ -3,90 +3,107 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from longshore.host.stats_files import Files
+from longshore.host.stats_files import Fields, Files, Group
 from longshore.model.running import Running
-from longshore.model.status import CpuStats, MemoryStats
 
 _NANO = 1e9
 #: cpuacct.stat counts in these, cpuacct.usage in nanoseconds.
 _TICKS: int = os.sysconf("SC_CLK_TCK")
 
 
-def words(text: bytes) -> dict[bytes, bytes]:
-    """Of lines `name number`."""
-    found = text.split()
-    return dict(zip(found[::2], found[1::2], strict=False))
+def lines(*names: str) -> tuple[bytes, ...]:
+    """For `numbers`: where their values begin."""
+    return tuple(f"\n{name} ".encode() for name in names)
 
 
-def number(text: bytes, name: bytes) -> int:
-    """Of one such line among many, 0 if it is not there: faster than `words`."""
-    begin = b"\n" + name + b" "
-    found = (b"\n" + text).find(begin)
-    if found < 0:
-        return 0
-    start = found + len(begin) - 1
-    end = text.find(b"\n", start)
-    return int(text[start:end] if end >= 0 else text[start:])
+_CPUACCT = Group("cpuacct", ("cpuacct.usage", "cpuacct.stat"))
+_CPU = lines("user", "system")
+_MEMORY = Group(
+    "memory",
+    (
+        "memory.usage_in_bytes",
+        "memory.max_usage_in_bytes",
+        "memory.stat",
+        "memory.failcnt",
+        "memory.oom_control",
+    ),
+)
+_PARTS = lines("total_inactive_file", "total_cache", "total_rss", "total_swap")
+_KILLED = lines("oom_kill")
+_THROTTLED = lines("throttled_time", "nr_periods", "nr_throttled")
+#: What its lines say → field of `BlockStats`, for each file. Where there were no operations there
+#: are no bytes either.
+_BLOCK = {
+    "blkio.throttle.io_serviced": {"Read": "reads", "Write": "writes"},
+    "blkio.throttle.io_service_bytes": {"Read": "read_bytes", "Write": "write_bytes"},
+}
 
 
-def cpu(files: Files, one: Running) -> CpuStats:
-    parts = words(files.read("cpuacct", "cpuacct.stat"))
-    periods, throttled, nanoseconds = throttling(files, one, "cpu", b"throttled_time")
-    return CpuStats(
-        seconds=int(files.read("cpuacct", "cpuacct.usage") or 0) / _NANO,
-        user_seconds=int(parts.get(b"user", 0)) / _TICKS,
-        system_seconds=int(parts.get(b"system", 0)) / _TICKS,
-        limit=one.cpus,
-        periods=periods,
-        throttled=throttled,
-        throttled_seconds=nanoseconds / _NANO,
-    )
+def numbers(text: bytes, wanted: Sequence[bytes]) -> list[int]:
+    """Of some of the lines `name number`, 0 for those that are not there.
 
-
-def throttling(files: Files, one: Running, hierarchy: str, time: bytes) -> tuple[int, int, int]:
-    """Periods, throttled ones, and for how long; of the level whose quota held it up most.
-
-    Each level counts its own quota alone, and without one there is nothing to count.
+    Faster than to take all lines apart, of which memory.stat has dozens.
     """
-    if one.cpus is None or hierarchy not in files.levels:
-        return (0, 0, 0)
-    counted = (
-        words(files.read(hierarchy, "cpu.stat", level))
-        for level in range(len(files.levels[hierarchy]))
-    )
-    most = max(
-        (
-            int(level.get(time, 0)),
-            int(level.get(b"nr_periods", 0)),
-            int(level.get(b"nr_throttled", 0)),
+    text = b"\n%b\n" % text
+    found = []
+    for line in wanted:
+        at = text.find(line)
+        if at < 0:
+            found.append(0)
+        else:
+            at += len(line)
+            found.append(int(text[at : text.find(b"\n", at)]))
+    return found
+
+
+def cpu(files: Files, one: Running) -> Fields:
+    """Of `CpuStats`."""
+    usage, stat = files.together(_CPUACCT)
+    user, system = numbers(stat, _CPU)
+    held: Sequence[int] = (0, 0, 0)
+    # Without a quota there is nothing to count.
+    if one.cpus is not None and "cpu" in files.levels:
+        held = throttling(
+            [files.read("cpu", "cpu.stat"), *files.lower("cpu", "cpu.stat")], _THROTTLED
         )
-        for level in counted
-    )
-    return (most[1], most[2], most[0])
+    return {
+        "seconds": int(usage or 0) / _NANO,
+        "user_seconds": user / _TICKS,
+        "system_seconds": system / _TICKS,
+        "limit": one.cpus,
+        "periods": held[1],
+        "throttled": held[2],
+        "throttled_seconds": held[0] / _NANO,
+    }
 
 
-def memory(files: Files, one: Running) -> MemoryStats:
-    def value(file: str) -> int:
-        return int(files.read("memory", file) or 0)
+def throttling(levels: Sequence[bytes], wanted: Sequence[bytes]) -> Sequence[int]:
+    """For how long, periods, and throttled ones; of the level whose quota held it up most: each
+    counts its own alone."""
+    return max([numbers(text, wanted) for text in levels])
 
-    usage = value("memory.usage_in_bytes")
-    parts = files.read("memory", "memory.stat")
+
+def memory(files: Files, one: Running) -> Fields:
+    """Of `MemoryStats`."""
+    current, peak, stat, failed, control = files.together(_MEMORY)
+    usage = int(current or 0)
+    inactive, cache, rss, swap = numbers(stat, _PARTS)
     # Each level counts its own alone.
-    levels = range(len(files.levels["memory"]))
-    controls = [words(files.read("memory", "memory.oom_control", level)) for level in levels]
-    failed = [int(files.read("memory", "memory.failcnt", level) or 0) for level in levels]
-    return MemoryStats(
-        usage=usage,
-        working_set=max(0, usage - number(parts, b"total_inactive_file")),
-        cache=number(parts, b"total_cache"),
-        rss=number(parts, b"total_rss"),
-        swap=number(parts, b"total_swap"),
-        peak=value("memory.max_usage_in_bytes"),
-        limit=one.memory,
-        at_limit=sum(failed),
-        killed=sum(int(control.get(b"oom_kill", 0)) for control in controls),
-    )
+    all_failed = [failed, *files.lower("memory", "memory.failcnt")]
+    controls = [control, *files.lower("memory", "memory.oom_control")]
+    return {
+        "usage": usage,
+        "working_set": max(0, usage - inactive),
+        "cache": cache,
+        "rss": rss,
+        "swap": swap,
+        "peak": int(peak or 0),
+        "limit": one.memory,
+        "at_limit": sum([int(text or 0) for text in all_failed]),
+        "killed": sum([numbers(text, _KILLED)[0] for text in controls]),
+    }
 
 
 def pids(files: Files, one: Running) -> int:
@@ -98,16 +115,14 @@ def block(files: Files, one: Running) -> dict[str, dict[str, int]]:
     """`8:0` → fields of `BlockStats`."""
     del one
     found: dict[str, dict[str, int]] = {}
-    for kind, read, written in (
-        ("service_bytes", "read_bytes", "write_bytes"),
-        ("serviced", "reads", "writes"),
-    ):
-        name = f"blkio.throttle.io_{kind}"
-        text = files.read("blkio", f"{name}_recursive") or files.read("blkio", name)
+    for file, fields in _BLOCK.items():
+        # With the levels beneath in it, where the kernel has that.
+        text = files.read("blkio", file + "_recursive") or files.read("blkio", file)
         for line in text.decode().splitlines():
             # `8:0 Read 4096`; the last line is `Total 4096`.
             parts = line.split()
-            field = {"Read": read, "Write": written}.get(parts[1]) if len(parts) == 3 else None
-            if field is not None:
-                found.setdefault(parts[0], {})[field] = int(parts[2])
+            if len(parts) == 3 and parts[1] in fields:
+                found.setdefault(parts[0], {})[fields[parts[1]]] = int(parts[2])
+        if not found:
+            break
     return found

@@ -4,45 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from longshore.host.stats_files import UNIFIED, Files
-from longshore.host.stats_v1 import number, throttling, words
+from longshore.host.stats_files import UNIFIED, Fields, Files, Group
+from longshore.host.stats_v1 import lines, numbers, throttling
 from longshore.model.running import Running
-from longshore.model.status import CpuStats, MemoryStats, PressureStats
 
 _MICRO = 1e6
+_CPU = lines("usage_usec", "user_usec", "system_usec")
+_THROTTLED = lines("throttled_usec", "nr_periods", "nr_throttled")
+_MEMORY = Group(
+    UNIFIED,
+    ("memory.current", "memory.peak", "memory.swap.current", "memory.stat", "memory.events"),
+)
+_PARTS = lines("inactive_file", "file", "anon")
+_EVENTS = lines("max", "oom_kill")
+_RESOURCES = ("cpu", "memory", "io")
+_PRESSURE = Group(UNIFIED, tuple(f"{resource}.pressure" for resource in _RESOURCES))
 _IO = {"rbytes": "read_bytes", "wbytes": "write_bytes", "rios": "reads", "wios": "writes"}
 
 
-def cpu(files: Files, one: Running) -> CpuStats:
-    parts = words(files.read(UNIFIED, "cpu.stat"))
-    periods, throttled, microseconds = throttling(files, one, UNIFIED, b"throttled_usec")
-    return CpuStats(
-        seconds=int(parts.get(b"usage_usec", 0)) / _MICRO,
-        user_seconds=int(parts.get(b"user_usec", 0)) / _MICRO,
-        system_seconds=int(parts.get(b"system_usec", 0)) / _MICRO,
-        limit=one.cpus,
-        periods=periods,
-        throttled=throttled,
-        throttled_seconds=microseconds / _MICRO,
-    )
+def cpu(files: Files, one: Running) -> Fields:
+    """Of `CpuStats`."""
+    stat = files.read(UNIFIED, "cpu.stat")
+    used, user, system = numbers(stat, _CPU)
+    held: Sequence[int] = (0, 0, 0)
+    # Without a quota there is nothing to count.
+    if one.cpus is not None:
+        held = throttling([stat, *files.lower(UNIFIED, "cpu.stat")], _THROTTLED)
+    return {
+        "seconds": used / _MICRO,
+        "user_seconds": user / _MICRO,
+        "system_seconds": system / _MICRO,
+        "limit": one.cpus,
+        "periods": held[1],
+        "throttled": held[2],
+        "throttled_seconds": held[0] / _MICRO,
+    }
 
 
-def memory(files: Files, one: Running) -> MemoryStats:
-    usage = int(files.read(UNIFIED, "memory.current") or 0)
-    parts = files.read(UNIFIED, "memory.stat")
-    events = words(files.read(UNIFIED, "memory.events"))
-    peak = files.read(UNIFIED, "memory.peak")
-    return MemoryStats(
-        usage=usage,
-        working_set=max(0, usage - number(parts, b"inactive_file")),
-        cache=number(parts, b"file"),
-        rss=number(parts, b"anon"),
-        swap=int(files.read(UNIFIED, "memory.swap.current") or 0),
-        peak=int(peak) if peak else None,
-        limit=one.memory,
-        at_limit=int(events.get(b"max", 0)),
-        killed=int(events.get(b"oom_kill", 0)),
-    )
+def memory(files: Files, one: Running) -> Fields:
+    """Of `MemoryStats`."""
+    current, peak, swap, stat, events = files.together(_MEMORY)
+    usage = int(current or 0)
+    inactive, cache, rss = numbers(stat, _PARTS)
+    at_limit, killed = numbers(events, _EVENTS)
+    return {
+        "usage": usage,
+        "working_set": max(0, usage - inactive),
+        "cache": cache,
+        "rss": rss,
+        "swap": int(swap or 0),
+        "peak": int(peak) if peak else None,
+        "limit": one.memory,
+        "at_limit": at_limit,
+        "killed": killed,
+    }
 
 
 def pids(files: Files, one: Running) -> int:
@@ -62,20 +77,16 @@ def block(files: Files, one: Running) -> dict[str, dict[str, int]]:
     return found
 
 
-def pressure(files: Files) -> tuple[PressureStats, ...]:
-    """Empty where the kernel does not count it."""
+def pressure(files: Files) -> list[Fields]:
+    """Of `PressureStats`, a resource each; empty where the kernel does not count it."""
     if UNIFIED not in files.levels:
-        return ()
+        return []
     found = []
-    for resource in ("cpu", "memory", "io"):
+    for resource, text in zip(_RESOURCES, files.together(_PRESSURE), strict=True):
         # `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same of `full`, which older
         # kernels lack of cpu.
-        parts = files.read(UNIFIED, f"{resource}.pressure").split()
+        parts = text.replace(b"=", b" ").split()
         if parts:
-            some, full = _averages(parts[1:4]), _averages(parts[6:9])
-            found.append(PressureStats(resource=resource, some=some, full=full))
-    return tuple(found)
-
-
-def _averages(parts: Sequence[bytes]) -> tuple[float, ...]:
-    return tuple([float(part[part.index(b"=") + 1 :]) for part in parts])
+            some, full = map(float, parts[2:7:2]), map(float, parts[11:16:2])
+            found.append({"resource": resource, "some": tuple(some), "full": tuple(full)})
+    return found

@@ -17,7 +17,7 @@ from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.ports import Journal
 from longshore.lifecycle.ports.stats import Meters
 from longshore.model.host import Ids
-from longshore.model.running import MEASURED, Running, with_cores
+from longshore.model.running import MEASURED, Running
 from longshore.model.status import ContainerStats, ProcessStatus
 
 LOG = logging.getLogger(__name__)
@@ -60,12 +60,12 @@ class Stats:
                 if id in there and there[id].pid == last[0]
             }
             due = [one for one in wanted if self._is_due(one, timer)]
-            read = self._usage.read(due, self._clock.now)
+            before = {id: last[2] for id, last in self._last.items()}
+            read = self._usage.read(due, self._clock.now, before)
             for one in due:
-                before = self._last.pop(one.id, None)
+                self._last.pop(one.id, None)
                 if one.id in read:
-                    now = with_cores(read[one.id], before[2] if before else None)
-                    self._last[one.id] = (one.pid, timer, now)
+                    self._last[one.id] = (one.pid, timer, read[one.id])
             self._read_at = timer
             self._usage.keep(there)
             return [self._last[one.id][2] for one in wanted if one.id in self._last]

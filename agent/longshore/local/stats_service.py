@@ -66,8 +66,14 @@ class StatsService:
 
 
 def _reply(reading: Sequence[ContainerStats]) -> Any:
+    return agent_pb2.StatsReply(containers=[_message(one) for one in reading])
+
+
+def _message(one: ContainerStats) -> Any:
     # protobuf's own way from dicts takes a seventh of the time of ours, which knows conventions
-    # that these messages have not.
-    return agent_pb2.StatsReply(
-        containers=[agent_pb2.ContainerStats(**one.to_dict()) for one in reading]
+    # that these messages have not; and the fields as they are half of that of `to_dict`.
+    fields = vars(one)
+    lists = {name: list(map(vars, fields[name])) for name in ("block", "network", "pressure")}
+    return agent_pb2.ContainerStats(
+        **{**fields, **lists, "cpu": vars(one.cpu), "memory": vars(one.memory)}
     )

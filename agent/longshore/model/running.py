@@ -33,11 +33,10 @@ class Running:
         return Names(self.id)
 
 
-def with_cores(now: ContainerStats, before: ContainerStats | None) -> ContainerStats:
-    """`now` with the cores used since the reading before, which is of the same run; None: there
-    was none. A clock that was set back tells nothing."""
-    if before is None or now.at <= before.at or now.cpu.seconds < before.cpu.seconds:
-        return now
-    cores = (now.cpu.seconds - before.cpu.seconds) / (now.at - before.at)
-    cpu = now.cpu.model_copy(update={"cores": cores})
-    return now.model_copy(update={"cpu": cpu})
+def cores(seconds: float, at: float, before: ContainerStats | None) -> float | None:
+    """How many were used on average since the reading before, which is of the same run, by one that
+    had used `seconds` of CPU at `at`; None: there was none. A clock that was set back tells
+    nothing."""
+    if before is None or at <= before.at or seconds < before.cpu.seconds:
+        return None
+    return (seconds - before.cpu.seconds) / (at - before.at)

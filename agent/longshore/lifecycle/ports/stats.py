@@ -15,10 +15,14 @@ class Usage(Protocol):
     """Called by one thread at a time. It may keep files open of containers that it has read."""
 
     def read(
-        self, those: Sequence[Running], now: Callable[[], float]
+        self,
+        those: Sequence[Running],
+        now: Callable[[], float],
+        before: Mapping[str, ContainerStats],
     ) -> Mapping[str, ContainerStats]:
-        """By id, of those of them that are there still; `cpu.cores` is None. `now`: Unix seconds,
-        asked for each of them. Raises HostFailed."""
+        """By id, of those of them that are there still. `now`: Unix seconds, asked for each of
+        them. `before`: the reading before of the same run, where there was one. Raises
+        HostFailed."""
 
     def keep(self, ids: Collection[str]) -> None:
         """Lets go of what is open of all others."""
