@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from longshore.errors import LongshoreError
-from vm import configured, disk, images, limits, operating, outages, reboot, unit, work
+from vm import amid, configured, disk, images, limits, operating, outages, reboot, unit, work
 from vm.node import CommandError, containers, load_image, remove_all, settle
 
 CHECKS = (
     *(*unit.CHECKS, *work.CHECKS, *limits.CHECKS, *disk.CHECKS, *configured.CHECKS),
-    *(*images.CHECKS, *outages.CHECKS, *operating.CHECKS),
+    *(*images.CHECKS, *outages.CHECKS, *operating.CHECKS, *amid.CHECKS),
 )
 _FAILURES = (AssertionError, CommandError, LongshoreError, OSError, RuntimeError,
              subprocess.SubprocessError)  # fmt: skip

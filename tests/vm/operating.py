@@ -1,6 +1,6 @@
 """Operating containers under systemd and cgroup v2, with the unit's bounds on system calls and
 capabilities, over both doors: signals, pause and restart; terminals; health; logs; what is used;
-files. What must outlive the agent is looked at after a restart of its unit and after a kill -9."""
+files; updates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 from cli.terminal import Terminal, on_a_terminal
 from fakes.shell import Shell
 from longshore.bus.client import ComputeClient
 from longshore.config import load
+from longshore.errors import UpdateTakenBack
 from vm.node import (
     DEADLINE,
     IMAGE,
@@ -30,7 +30,6 @@ from vm.node import (
     agent_with,
     bus,
     longshore,
-    remove_all,
     running,
     settle,
     sh,
@@ -38,8 +37,8 @@ from vm.node import (
 )
 
 _MIB = 2**20
-_RESTART = ("systemctl", "restart", UNIT)
-_CRASH = ("systemctl", "kill", "-s", "KILL", UNIT)
+RESTART = ("systemctl", "restart", UNIT)
+CRASH = ("systemctl", "kill", "-s", "KILL", UNIT)
 #: Tells what it hears, and goes on.
 _HEARS = "trap 'echo heard' HUP; echo ready; while :; do sleep 1; done"
 #: Seldom enough for an emulated machine, on which a command takes seconds.
@@ -51,7 +50,7 @@ _BLOCK = 65536
 
 
 @contextmanager
-def _sitting(*words: str) -> Iterator[Terminal]:
+def sitting(*words: str) -> Iterator[Terminal]:
     """`longshore WORDS` on a terminal; one that hangs is killed, and then its output ends."""
     with on_a_terminal(Shell(Path(load([]).local.socket)), *words) as screen:
         given_up = threading.Timer(DEADLINE, screen.process.kill)
@@ -64,7 +63,7 @@ def _sitting(*words: str) -> Iterator[Terminal]:
             given_up.cancel()
 
 
-def _again(command: Sequence[str]) -> None:
+def settled_after(command: Sequence[str]) -> None:
     sh(*command)
     settle()
 
@@ -77,10 +76,14 @@ def _scope(id: str, file: str) -> str:
     return (SLICE / f"longshore-{id}.scope" / file).read_text()
 
 
-def _frozen(pid: int | None) -> bool:
-    """Of its own cgroup, which is below the scope where crun makes one there."""
+def own_cgroup(pid: int | None) -> Path:
+    """Below the scope, where crun makes another one there."""
     own = Path(f"/proc/{pid}/cgroup").read_text().strip().rpartition(":")[2]
-    return "frozen 1" in Path(f"/sys/fs/cgroup{own}/cgroup.events").read_text()
+    return Path("/sys/fs/cgroup", own.lstrip("/"))
+
+
+def is_frozen(pid: int | None) -> bool:
+    return "frozen 1" in (own_cgroup(pid) / "cgroup.events").read_text()
 
 
 def verbs() -> str:
@@ -91,11 +94,11 @@ def verbs() -> str:
         nodes.kill(node, id, signal="HUP")
         until(lambda: _log(nodes, node, id) == ["ready", "heard"], "it has heard")
         longshore("pause", "check-hears")
-        assert _frozen(made["pid"])
+        assert is_frozen(made["pid"])
         (used,) = nodes.stats(node, [id])
         assert used.pids >= 1
         assert nodes.unpause(node, id).state == "running"
-        assert not _frozen(made["pid"])
+        assert not is_frozen(made["pid"])
         longshore("rename", "check-hears", "check-renamed")
         again = nodes.restart(node, "check-renamed", grace=0)
         assert (again.state, again.pid != made["pid"]) == ("running", True), again
@@ -128,7 +131,7 @@ def policies() -> str:
 def command_on_a_terminal() -> str:
     """Its size, keys that are signals, and its exit code."""
     with bus() as (nodes, node), running("check-sh", command="exec sleep 1000"):
-        with _sitting("exec", "-it", "check-sh", "sh") as screen:
+        with sitting("exec", "-it", "check-sh", "sh") as screen:
             screen.until("/ # ")
             screen.type("stty size\r")
             screen.until("40 80\n")
@@ -150,14 +153,14 @@ def terminal_of_its_own() -> str:
         longshore("run", "-dit", "--name", "check-tty", "--stop-timeout", "0", IMAGE, "sh")
         with bus() as (nodes, node):
             pid = nodes.show(node, "check-tty").pid
-            with _sitting("attach", "check-tty") as screen:
+            with sitting("attach", "check-tty") as screen:
                 screen.type("echo $((42 + 500))\r")
                 screen.until("542\n")
                 screen.type("\x10\x11")
                 assert screen.end() == 0, screen.shown
             assert nodes.show(node, "check-tty").pid == pid
             nodes.restart(node, "check-tty")
-            with _sitting("attach", "check-tty") as screen:
+            with sitting("attach", "check-tty") as screen:
                 screen.type("echo $((43 + 500)); exit 6\r")
                 screen.until("543\n")
                 assert screen.end() == 6, screen.shown
@@ -172,7 +175,7 @@ def _is_in(nodes: ComputeClient, node: str, ref: str, state: str) -> bool:
     return nodes.show(node, ref).state == state
 
 
-def _is_healthy(nodes: ComputeClient, node: str, name: str, since: float = 0.0) -> bool:
+def is_healthy(nodes: ComputeClient, node: str, name: str, since: float = 0.0) -> bool:
     found = nodes.show(node, f"check-{name}").health
     return found is not None and found.state == "healthy" and (found.at or 0.0) > since
 
@@ -190,7 +193,7 @@ def health() -> str:
                 longshore("run", "-d", "--name", f"check-{act}", "--stop-timeout", "0", *words,
                           IMAGE, "sh", "-c", serve)  # fmt: skip
             for act in probes:
-                until(partial(_is_healthy, nodes, node, act), f"check-{act} is healthy")
+                until(partial(is_healthy, nodes, node, act), f"check-{act} is healthy")
             before = {act: nodes.show(node, f"check-{act}") for act in probes}
             inside = {act: Path(f"/proc/{one.pid}/root") for act, one in before.items()}
             (inside["restart"] / "www/index.html").unlink()
@@ -200,7 +203,7 @@ def health() -> str:
             reason = nodes.show(node, "check-stop").reason
             assert "on_unhealthy is stop" in reason, reason
             until(lambda: nodes.show(node, "check-kill").restarts == 1, "it is started again")
-            until(partial(_is_healthy, nodes, node, "kill"), "it is healthy again")
+            until(partial(is_healthy, nodes, node, "kill"), "it is healthy again")
             assert nodes.show(node, "check-kill").pid != before["kill"].pid
             until(lambda: "it is left so" in nodes.show(node, "check-restart").reason, "it is left")
             left = nodes.show(node, "check-restart")
@@ -216,7 +219,7 @@ def logs() -> str:
     """A flood is kept short by a hole in the file, whole to the line, and found by its time."""
     flood = f"seq {_FLOOD[0]} {_FLOOD[-1]}; trap 'echo later' HUP; while :; do sleep 1; done"
     with agent_with({"OS_LOGS__MAX_SIZE": str(_LOG_MAX)}):
-        _again(_RESTART)
+        settled_after(RESTART)
         with bus() as (nodes, node), running("check-flood", command=flood) as one:
             folder = Path("/var/lib/longshore/containers") / one["id"]
             log = folder / "stdout.log"
@@ -313,76 +316,30 @@ def files() -> str:
     return f"users from {owners}"
 
 
-def amid(command: Sequence[str]) -> str:
-    """Somebody has a command on a terminal, somebody else is attached, one container is paused, one
-    was stopped by a user, one ends again and again, and others are probed, as the agent goes."""
-    serves = ["sh", "-c", "httpd -p 80 -h /www; exec sleep 1000"]
-    often = {"interval": 10.0, "timeout": 60.0}
-    probes: dict[str, dict[str, Any]] = {
-        "http": {"port": 80}, "tcp": {"port": 80}, "exec": {"command": ["true"]},
-    }  # fmt: skip
-    asked: dict[str, dict[str, Any]] = {
-        "tty": {"command": ["sh"], "tty": True, "stdin": True},
-        "paused": {}, "user": {"restart": {"policy": "unless-stopped"}},
-        "ends": {"command": ["false"], "restart": {"policy": "always"}},
-        **{one: {"command": serves, "health": {"type": one, **probe, **often}}
-           for one, probe in probes.items()},
-    }  # fmt: skip
-    with bus() as (nodes, node):
+def updates() -> str:
+    """A limit as it runs, another command, and one that cannot start and is taken back."""
+    with bus() as (nodes, node), running("check-new", "--memory", "64m", command=_HEARS) as made:
+        live = nodes.update(node, made["id"], {"limits": {"memory": 96 * _MIB}})
+        assert (live.pid, live.version) == (made["pid"], 2), live
+        levels = (own_cgroup(live.pid), SLICE / f"longshore-{made['id']}.scope")
+        limits = {(one / "memory.max").read_text().strip() for one in levels}
+        assert str(96 * _MIB) in limits, limits
+        longshore("update", "--patch", '{"command": ["sleep", "1000"]}', "check-new")
+        other = nodes.show(node, made["id"])
+        assert (other.version, other.command) == (3, ("sleep", "1000")), other
+        assert other.pid != made["pid"]
         try:
-            ids = {name: _create(nodes, node, name, **spec) for name, spec in asked.items()}
-            nodes.pause(node, "check-paused")
-            nodes.stop(node, "check-user", grace=0)
-            for name in probes:
-                until(partial(_is_healthy, nodes, node, name), f"{name} is healthy")
-            before = {name: nodes.show(node, id) for name, id in ids.items()}
-            with (
-                _sitting("exec", "-it", "check-tty", "sleep", "3000") as command_of_his,
-                _sitting("attach", "check-tty") as attached,
-            ):
-                until(lambda: "sleep 3000" in _commands(nodes, node), "the command runs")
-                attached.type("echo $((41 + 500))\r")
-                attached.until("541\n")
-                _again(command)
-                since = time.time()
-                ended = {"exec": command_of_his.end(), "attach": attached.end()}
-            assert all(ended.values()), ended
-            until(lambda: "sleep 3000" not in _commands(nodes, node), "the command is killed")
-            for name in probes:
-                until(partial(_is_healthy, nodes, node, name, since), f"{name} is probed again")
-            for name in ("tty", "paused", "user", *probes):
-                now, then = nodes.show(node, ids[name]), before[name]
-                assert (now.state, now.pid) == (then.state, then.pid), now
-                assert now.started_at == then.started_at, "it was adopted, not started again"
-            assert _frozen(before["paused"].pid)
-            assert nodes.unpause(node, "check-paused").state == "running"
-            until(lambda: nodes.show(node, "check-ends").restarts > before["ends"].restarts, "more")
-            with _sitting("attach", "check-tty") as attached:
-                attached.type("echo $((42 + 500)); exit 6\r")
-                attached.until("542\n")
-                assert attached.end() == 6, attached.shown
-        finally:
-            remove_all()
-    said = " ".join(command_of_his.shown.split())
-    return f"{ended}: {said}"
-
-
-def _create(nodes: ComputeClient, node: str, name: str, **spec: Any) -> str:
-    id = str(uuid4())
-    asked = {"id": id, "name": f"check-{name}", "image": IMAGE, "stop_grace": 0.0}
-    nodes.create(node, {"command": ["sleep", "1000"], **asked, **spec})
-    return id
-
-
-def _commands(nodes: ComputeClient, node: str) -> list[str]:
-    return [one.command for one in nodes.top(node, "check-tty")]
-
-
-def no_traceback() -> str:
-    """Nothing that nobody expected, in all that agents wrote since the node's boot."""
-    lines = sh("journalctl", "-b", "-u", UNIT, "-o", "cat", "--no-pager").splitlines()
-    assert not [line for line in lines if "Traceback" in line or "is given up" in line]
-    return f"{len(lines)} lines"
+            nodes.update(node, made["id"], {"command": ["/no/such"]})
+        except UpdateTakenBack as error:
+            told = str(error)
+        else:
+            raise AssertionError("what cannot start is in use")
+        back = nodes.show(node, made["id"])
+        assert (back.state, back.command, back.nics) == ("running", other.command, other.nics), back
+        states = [one.state for one in nodes.versions(node, made["id"])]
+        assert states.count("taken back") == 1, states
+        assert len(longshore("versions", "check-new").splitlines()) > len(states)
+    return told
 
 
 CHECKS = (
@@ -394,7 +351,5 @@ CHECKS = (
     ("operating: logs", logs),
     ("operating: what is used", usage),
     ("operating: files", files),
-    ("operating: amid systemctl restart", partial(amid, _RESTART)),
-    ("operating: amid kill -9", partial(amid, _CRASH)),
-    ("journal has no traceback", no_traceback),
+    ("operating: updates", updates),
 )
