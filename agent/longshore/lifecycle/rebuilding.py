@@ -31,7 +31,7 @@ from longshore.lifecycle.versioning import (
 )
 from longshore.model.host import Image
 from longshore.model.record import Record
-from longshore.model.reference import canonical
+from longshore.model.reference import canonical, is_glance, parse
 from longshore.model.request import Request, Verb, check, goal_of
 from longshore.model.spec import ContainerSpec
 from longshore.model.state import after
@@ -120,6 +120,7 @@ class Rebuilding:
             with self.journal.transaction(durable=False) as tx:
                 version = version_of(tx, record, record.pending.number)
             spec, sealed, contents = version.spec, version.sealed, version.contents
+        auth = _auth(spec, name, auth)
         spec = spec.but(name=record.name, image=name, pull=policy.value, image_credential=auth.name)
         try:
             self.planning.admission.check_host(spec)
@@ -153,3 +154,16 @@ class Rebuilding:
         # What was on trial is not any more.
         self.planning.holding.only(tx, placed_so, self.now())
         return placed_so
+
+
+def _auth(spec: ContainerSpec, image: str, asked: Auth) -> Auth:
+    """What the image that it has came with, for another of the same source, unless something else
+    is asked for."""
+    if asked != Auth() or _source(image) != _source(spec.image):
+        return asked
+    return Auth(name=spec.image_credential)
+
+
+def _source(image: str) -> str | None:
+    """The registry; None: Glance."""
+    return None if is_glance(image) else parse(canonical(image)).domain

@@ -183,7 +183,7 @@ def _running(record: Record, outlook: Outlook) -> Coming:
         good = "runs" if record.health is None else "is healthy"
         return Coming(
             f"version {record.version} is in use for good if it {good} until then, else version "
-            f"{trial.previous.number} is taken back",
+            f"{trial.previous.number} comes back",
             trial.until,
         )
     check, found = record.spec.health, record.health
