@@ -52,9 +52,12 @@ def test_wait(agents: Agents, nodes: ComputeClient, node: str, service: FakeServ
             nodes.wait(node, one.id, given[0], timeout=given[1])
         assert refused.value.field == field
     late = DeadlineExceeded("cannot wait any longer", details={"condition": "removed"})
-    service.fail("wait", *[late] * 100)
-    with pytest.raises(DeadlineExceeded):
-        nodes.wait(node, one.id, "removed", timeout=0.5, deadline=2)
+    asked = service.calls["wait"]
+    service.fail("wait", late)
+    with pytest.raises(DeadlineExceeded, match="cannot wait any longer"):
+        nodes.wait(node, one.id, "removed", timeout=0.5)
+    # The agent's word that it is over is the last one.
+    assert service.calls["wait"] == asked + 1
 
 
 def test_waits_hold_up_nothing(

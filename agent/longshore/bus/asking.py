@@ -91,7 +91,7 @@ class Asking:
             unanswered |= sending.is_set() and isinstance(outcome.error, _NO_ANSWER)
             # One that was there a moment ago comes back: its broker has restarted.
             gone = isinstance(failure, NodeUnreachable) and number == 0
-            if gone or not failure.retry:
+            if gone or not failure.retry or _is_final(failure):
                 raise failure
             LOG.info("asking again in %.1f s: %s", pause, failure)
             time.sleep(max(0.0, min(pause, end - time.monotonic())))
@@ -166,6 +166,11 @@ def _translate(error: Exception, what: str, about: Mapping[str, Any]) -> Longsho
         object=str(about["node"]),
         details=about,
     )
+
+
+def _is_final(failure: LongshoreError) -> bool:
+    """Whether it is the agent's word that a wait is over: asked again it would begin anew."""
+    return isinstance(failure, DeadlineExceeded) and "condition" in failure.details
 
 
 def _json(verb: str, message: Mapping[str, Any]) -> dict[str, Any]:
