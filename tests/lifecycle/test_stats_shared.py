@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from fakes.usage import PROCESSES, FakeProcesses, FakeUsage, FakeUsers
-from longshore.errors import Conflict, ContainerNotFound, NotFound
+from longshore.errors import ContainerNotFound, IllegalTransition, NotFound
 from longshore.host.journal import Journal
 from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.ports.stats import Meters
@@ -150,10 +150,14 @@ def test_nothing_is_kept_of_who_has_ended(ward: Ward) -> None:
 def test_one_alone_that_does_not_run_is_refused(ward: Ward) -> None:
     id = ward.put("web", State.STOPPED)
     ward.put("db")
-    with pytest.raises(Conflict, match="cannot read the stats of web: it is stopped") as refused:
+    what = "cannot read the stats of container web: it is stopped"
+    with pytest.raises(IllegalTransition, match=what) as refused:
         ward.stats.stats(["web"])
-    assert (refused.value.object, refused.value.details) == ("web", {"state": "stopped"})
-    with pytest.raises(Conflict):
+    assert (refused.value.object, refused.value.details) == (
+        "web",
+        {"state": "stopped", "verb": "stats"},
+    )
+    with pytest.raises(IllegalTransition, match=what):
         ward.stats.stats([id])
     with pytest.raises(ContainerNotFound):
         ward.stats.stats(["db", "nobody"])
@@ -184,7 +188,16 @@ def test_users_of_processes_by_name(ward: Ward) -> None:
 @pytest.mark.parametrize("state", [State.STOPPED, State.CREATED, State.RESTARTING])
 def test_processes_of_one_that_does_not_run(ward: Ward, state: State) -> None:
     ward.put("web", state)
-    with pytest.raises(Conflict, match=f"cannot list the processes of web: it is {state}"):
+    what = f"cannot list the processes of container web: it is {state}"
+    with pytest.raises(IllegalTransition, match=what):
         ward.stats.top("web")
     with pytest.raises(ContainerNotFound):
         ward.stats.top("nobody")
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.PAUSED, State.STOPPING])
+def test_one_whose_process_has_just_ended(ward: Ward, state: State) -> None:
+    ward.put("web", state, pid=None)
+    for ask in (ward.stats.top, lambda ref: ward.stats.stats([ref])):
+        with pytest.raises(IllegalTransition, match="container web: it has no process just now"):
+            ask("web")

@@ -42,7 +42,8 @@ class ExecVerbs(ABC):
             deadline: seconds; None: the timeout and a little more.
 
         Raises:
-            Conflict: it does not run; or the agent died in the middle, and nobody knows more.
+            IllegalTransition: it does not run.
+            Conflict: the agent died in the middle, and nobody knows more.
             CommandNotFound, StartFailed: it cannot be run.
         """
         message = {

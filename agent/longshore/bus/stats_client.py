@@ -19,13 +19,13 @@ class StatsVerbs(ABC):
     ) -> Sequence[ContainerStats]:
         """Of those of `refs` that run, in their order; of all that run, by name, if it is empty.
 
-        Conflict if one alone is asked for and does not run. `cpu.cores` is since the reading
-        before, whoever asked for it.
+        IllegalTransition if one alone is asked for and does not run. `cpu.cores` is since the
+        reading before, whoever asked for it.
         """
         return all_of(ContainerStats, self._ask(node, "stats", {"refs": list(refs)}, deadline))
 
     def top(self, node: str, ref: str, *, deadline: float | None = None) -> Sequence[ProcessStatus]:
-        """Its processes, by pid. Conflict when it does not run."""
+        """Its processes, by pid. IllegalTransition when it does not run."""
         return all_of(ProcessStatus, self._ask(node, "top", {"ref": ref}, deadline))
 
     @abstractmethod

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from longshore.errors import Conflict, ContainerNotFound, IllegalTransition
+from longshore.errors import Conflict, ContainerNotFound
 from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.ports import Host, Journal, Transaction
 from longshore.lifecycle.ports.copying import Copies
@@ -22,19 +22,12 @@ from longshore.lifecycle.slots import Slots
 from longshore.model.anonymous import with_anonymous
 from longshore.model.copying import Files, Unpacking
 from longshore.model.host import TaskStatus
+from longshore.model.inside import check_inside, refusal
 from longshore.model.record import Record
 from longshore.model.requested import Requested, fingerprint
-from longshore.model.state import State
 from longshore.model.status import Difference, PathStatus
 
 LOG = logging.getLogger(__name__)
-#: In these its own layer is there and nobody is about to make or remove it.
-_THERE = frozenset(
-    {
-        *(State.CREATED, State.RUNNING, State.PAUSED, State.RESTARTING),
-        *(State.STOPPING, State.STOPPED, State.ERROR),
-    }
-)
 _RUNS = frozenset({TaskStatus.RUNNING, TaskStatus.PAUSED})
 
 
@@ -63,12 +56,12 @@ class Copying:
             IllegalTransition: it has no files now.
             PathNotFound, Conflict, HostFailed and its children: as `Copies.read`.
         """
-        record = self._there(self.journal.find(ref), "copy out of", ref)
+        record = self._there(self.journal.find(ref), "copy_out", ref)
         files = self._files(record)
         try:
             return self.copies.read(files, path, follow_link=follow_link)
         except Conflict:
-            record = self._there(record.id, "copy out of", ref)
+            record = self._there(record.id, "copy_out", ref)
             again = self._files(record)
             if again.runs or not files.runs:
                 raise
@@ -109,7 +102,7 @@ class Copying:
             IllegalTransition: it has no files now.
             DeadlineExceeded, Exhausted, HostFailed: as `Copies.differences`.
         """
-        record = self._there(self.journal.find(ref), "compare", ref)
+        record = self._there(self.journal.find(ref), "diff", ref)
         image = record.facts.image
         assert image is not None
         return self.copies.differences(record.names, image.chain_id, record.facts.ids)
@@ -117,16 +110,16 @@ class Copying:
     def _written(
         self, id: str, ref: str, path: str, tar: Path, *, archive: bool, replace: bool
     ) -> int:
-        record = self._there(id, "copy to", ref)
+        record = self._there(id, "copy_in", ref)
         runs = self._files(record).runs
         alone: AbstractContextManager[None] = nullcontext() if runs else self.converge.alone(id)
         with alone:
-            record = self._there(id, "copy to", ref)
+            record = self._there(id, "copy_in", ref)
             files = self._files(record)
             if not files.runs and runs:
                 raise Conflict(
-                    f"cannot copy to container {ref}: it has just ended",
-                    object=ref,
+                    f"cannot copy to container {record.name}: it has just ended",
+                    object=record.name,
                     hint="ask again: its files are there as long as it is",
                 )
             owner = None if archive else self._owner(record)
@@ -142,13 +135,10 @@ class Copying:
     def _there(self, id: str, verb: str, ref: str) -> Record:
         record = self.journal.get(id)
         if record is None:
-            raise ContainerNotFound(f"cannot {verb} container {ref}: there is none", object=ref)
-        if record.state not in _THERE or record.facts.image is None:
-            raise IllegalTransition(
-                f"cannot {verb} container {ref}: it is {record.state}",
-                object=ref,
-                details={"state": str(record.state), "verb": verb.replace(" ", "_")},
-            )
+            raise ContainerNotFound(f"cannot find container {ref}: there is none", object=ref)
+        check_inside(verb, record.name, record.state)
+        if record.facts.image is None:
+            raise refusal(verb, record.name, record.state, "it has no image yet")
         return record
 
     def _files(self, record: Record) -> Files:

@@ -13,24 +13,22 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from longshore import errors
-from longshore.errors import Conflict, HostBusy, IllegalTransition, InvalidRequest, LongshoreError
+from longshore.errors import Conflict, HostBusy, InvalidRequest, LongshoreError
 from longshore.lifecycle.changes import Changes
 from longshore.lifecycle.ports import Journal, Tasks, Transaction
 from longshore.lifecycle.ports.execs import Console, Consoles, Execs
 from longshore.lifecycle.slots import Slots
 from longshore.model.execs import Command, Output, Session
+from longshore.model.inside import check_inside
 from longshore.model.linux import signal_number
 from longshore.model.record import Record
 from longshore.model.requested import Requested, failed, fingerprint
-from longshore.model.state import State
 from longshore.model.status import ExecStatus, LogChunk
 
 LOG = logging.getLogger(__name__)
 _EXECUTE, _EXEC = "execute", "exec"
 #: What is noted of a session, whose outcome nobody asks for again.
 _BEGUN: Mapping[str, Any] = {"begun": True}
-#: In these its process has ended, or soon has, or never began.
-_NO_MORE = frozenset({State.DELETING, State.FAILED})
 
 
 def _slots() -> Slots:
@@ -60,7 +58,8 @@ class Commands:
         self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
     ) -> ExecStatus:
         """Raises:
-        Conflict: it does not run; or this was begun by an agent that died, and nobody knows more.
+        IllegalTransition: it does not run.
+        Conflict: this was begun by an agent that died, and nobody knows more.
         PolicyForbids: nothing may be privileged on this node.
         CommandNotFound, StartFailed: it cannot be run.
         """
@@ -104,14 +103,11 @@ class Commands:
                 first.
 
         Raises:
+            IllegalTransition: it could not be made or started, or is being deleted.
             Conflict: it gets no input.
         """
         record = self._known(ref)
-        if record.state in _NO_MORE:
-            raise IllegalTransition(
-                f"cannot attach to container {record.name}: it is {record.state}",
-                object=record.name,
-            )
+        check_inside("attach", record.name, record.state)
         if stdin and not record.spec.stdin:
             raise Conflict(
                 f"cannot attach to container {record.name} with input: it was made without",
@@ -259,15 +255,10 @@ class _Asked:
 
 
 def _check_runs(record: Record) -> None:
-    if record.state is State.RUNNING and not record.paused:
-        return
-    what = f"cannot run a command in container {record.name}"
-    if record.state is State.RUNNING:
+    check_inside("exec", record.name, record.state)
+    if record.paused:
         raise HostBusy(
-            f"{what}: it is frozen for a commit", object=record.name, hint="ask again in a moment"
+            f"cannot run a command in container {record.name}: it is frozen for a commit",
+            object=record.name,
+            hint="ask again in a moment",
         )
-    raise IllegalTransition(
-        f"{what}: it is {record.state}",
-        object=record.name,
-        hint="unpause it first" if record.state is State.PAUSED else "start it first",
-    )

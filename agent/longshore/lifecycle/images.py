@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from longshore.errors import IllegalTransition, ImageNotFound
+from longshore.errors import ContainerNotFound, ImageNotFound
 from longshore.lifecycle import ports
 from longshore.lifecycle.converge import Converge
 from longshore.lifecycle.flights import Interest
@@ -20,6 +20,7 @@ from longshore.lifecycle.pipeline import attempt
 from longshore.lifecycle.pulls import Pulls
 from longshore.lifecycle.shelf import Shelf
 from longshore.model.commit import Commit
+from longshore.model.inside import check_inside
 from longshore.model.record import Record
 from longshore.model.state import State
 from longshore.model.status import ImageDetail, ImageStatus, PruneStatus, TransferStatus
@@ -29,17 +30,6 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks at a transfer, for those who want to see how it goes.
 _PACE = 0.25
-#: In these its files are whole and its own.
-_COMMITTED = frozenset(
-    {
-        State.CREATED,
-        State.RUNNING,
-        State.PAUSED,
-        State.RESTARTING,
-        State.STOPPED,
-        State.ERROR,
-    }
-)
 
 
 class File(Protocol):
@@ -199,13 +189,11 @@ def _followed(
 
 
 def _check_whole(ref: str, record: Record | None) -> Record:
-    if record is None or record.state not in _COMMITTED:
-        state = record.state if record else "gone"
-        raise IllegalTransition(
-            f"cannot commit container {ref}: it is {state}",
-            object=ref,
-            details={"state": str(state), "verb": "commit"},
-        )
+    if record is None:
+        raise ContainerNotFound(f"cannot find container {ref}: it is gone", object=ref)
+    check_inside("commit", record.name, record.state)
     if record.facts.image is None:
-        raise ImageNotFound(f"cannot commit container {ref}: its image is not known", object=ref)
+        raise ImageNotFound(
+            f"cannot commit container {record.name}: its image is not known", object=record.name
+        )
     return record

@@ -137,8 +137,8 @@ class Service(Protocol):
         self, request_id: str, ref: str, command: Command, *, timeout: float, output_max: int
     ) -> ExecStatus:
         """Runs a command in it to its end, and returns what it wrote, of each output the first
-        `output_max` bytes. Asked again it is not run again. Raises Conflict when it does not run,
-        CommandNotFound."""
+        `output_max` bytes. Asked again it is not run again. Raises IllegalTransition when it does
+        not run, CommandNotFound."""
 
     def begin_exec(self, request_id: str, ref: str, command: Command) -> Session:
         """Begins a command in it. Raises as `execute`."""
@@ -175,11 +175,11 @@ class Service(Protocol):
         empty.
 
         `again`: it is asked once more: also the only one may have ended, or be gone. Raises
-        Conflict for one alone that does not run.
+        IllegalTransition for one alone that does not run.
         """
 
     def top(self, ref: str) -> Sequence[ProcessStatus]:
-        """Its processes, by pid. Raises Conflict when it does not run."""
+        """Its processes, by pid. Raises IllegalTransition when it does not run."""
 
     def explain(self, ref: str) -> StoryStatus:
         """How it came to be as it is, and what comes next; also of one that is gone, for as long as

@@ -10,17 +10,19 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from longshore.errors import Conflict, ContainerNotFound, DeadlineExceeded, LongshoreError
+from longshore.errors import ContainerNotFound, DeadlineExceeded, LongshoreError
 from longshore.lifecycle.clock import Clock
 from longshore.lifecycle.ports import Journal
 from longshore.lifecycle.ports.stats import Meters
 from longshore.model.host import Ids
-from longshore.model.running import MEASURED, Running
+from longshore.model.inside import check_inside, refusal
+from longshore.model.running import Running
 from longshore.model.status import ContainerStats, ProcessStatus
 
 LOG = logging.getLogger(__name__)
+#: Of one that is about to have one, or has had it until a moment ago.
+_NO_PROCESS = "it has no process just now"
 #: Seconds for which a reading is the present one.
 FRESH = 0.25
 #: Seconds after which files are closed again that nobody has read.
@@ -75,8 +77,9 @@ class Stats:
         record = self._journal.get(self._journal.find(ref))
         if record is None:
             raise ContainerNotFound(f"cannot list the processes of {ref}: it is gone", object=ref)
-        if record.state not in MEASURED or record.facts.pid is None:
-            raise _idle("list the processes", record.name, record.state)
+        check_inside("top", record.name, record.state)
+        if record.facts.pid is None:
+            raise refusal("top", record.name, record.state, _NO_PROCESS)
         found = self._meters.processes.processes(record.names, record.facts.pid)
         try:
             names = self._meters.users.user_names(record.names)
@@ -108,9 +111,15 @@ class Stats:
                 if not again:
                     raise
         if len(refs) == 1 and not again and ids[0] not in there:
-            record = self._journal.get(ids[0])
-            raise _idle("read the stats", refs[0], record.state if record else "gone")
+            raise self._why_not(refs[0], ids[0])
         return [there[id] for id in dict.fromkeys(ids) if id in there]
+
+    def _why_not(self, ref: str, id: str) -> LongshoreError:
+        record = self._journal.get(id)
+        if record is None:
+            return ContainerNotFound(f"cannot read the stats of {ref}: it is gone", object=ref)
+        check_inside("stats", record.name, record.state)
+        return refusal("stats", record.name, record.state, _NO_PROCESS)
 
     def _is_due(self, one: Running, timer: float) -> bool:
         last = self._last.get(one.id)
@@ -136,11 +145,3 @@ def _user(number: str, ids: Ids | None, names: Mapping[int, str]) -> str:
         if not 0 <= inside < ids.size:
             return number
     return names.get(inside, str(inside))
-
-
-def _idle(what: str, name: str, state: Any) -> Conflict:
-    return Conflict(
-        f"cannot {what} of {name}: it is {state}",
-        object=name,
-        details={"state": str(state)},
-    )

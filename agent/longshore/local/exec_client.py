@@ -173,7 +173,7 @@ class ExecVerbs:
             request_id: a uuid; None: a new one. What was begun under it is not begun again.
 
         Raises:
-            Conflict: it does not run.
+            IllegalTransition: it does not run.
             CommandNotFound, StartFailed: the command cannot be run.
         """
         start = message(

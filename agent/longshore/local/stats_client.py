@@ -30,8 +30,8 @@ class StatsVerbs:
     def stats(self: _Client, refs: Sequence[str] = ()) -> Sequence[ContainerStats]:
         """Of those of `refs` that run, in their order; of all that run, by name, if it is empty.
 
-        Conflict if one alone is asked for and does not run. `cpu.cores` is since the reading
-        before, whoever asked for it.
+        IllegalTransition if one alone is asked for and does not run. `cpu.cores` is since the
+        reading before, whoever asked for it.
         """
         request = message(agent_pb2.StatsRequest, refs=refs)
         left = self._timeout
@@ -53,7 +53,7 @@ class StatsVerbs:
                 yield _stats(reply)
 
     def top(self: _Client, ref: str) -> Sequence[ProcessStatus]:
-        """Its processes, by pid. Conflict when it does not run."""
+        """Its processes, by pid. IllegalTransition when it does not run."""
         request = message(agent_pb2.ShowRequest, ref=ref)
         what = f"list the processes of {ref}"
         reply = self._calls.ask("Top", what, request, self._by())
