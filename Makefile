@@ -78,7 +78,7 @@ fields: setup
 	$(call step,fields,PYTHONPATH=tests $(bin)/python -m fields.table)
 
 verbs: setup
-	$(call step,verbs,PYTHONPATH=tests $(bin)/python -m verbs.table)
+	$(call step,verbs,PYTHONPATH=tests $(bin)/python -m verbs.page)
 
 config-sample: setup
 	$(call step,config sample,$(bin)/longshore-agent --print-config-sample > systemd/longshore.conf.sample)

@@ -1,10 +1,11 @@
-"""The table of verbs and states, tests/VERBS.md: python -m verbs.table (`make verbs`)."""
+"""The verbs that change a container, and what comes of each in each state."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from verbs import doors
 from verbs.doors import Ask
 from verbs.states import at, brought
 
-PAGE = Path(__file__).parents[1] / "VERBS.md"
 ACCEPTED: Mapping[str, Any] = {"wait": "accepted"}
 #: Words of a row → verb, and what it is asked with.
 ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -38,21 +38,11 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "commit": ("commit", {"name": "web:2"}),
 }
 DOORS = ("local", "bus")
-_HEAD = """\
-# Every verb in every state
-
-Written by `make verbs` from `tests/verbs/`; do not edit. For each cell a container is brought into
-the state, and the verb asked for over both doors, which must agree (`test_verbs_table.py`).
-`a → b`: it does it, the container is `a` when that is promised and `b` in the end; one word: it is
-so at once, or stays so. Everything else is refused, for the reason that is given by its number
-below; `so` there stands for the state. Verbs that only read, such as show, list and logs, are not
-here.
-
-"""
 
 
+@cache
 def cell(row: str, state: State, door: str) -> str:
-    """What comes of it."""
+    """What comes of it. Asked for once: the tests and the page have the same."""
     verb, more = ROWS[row]
     with tempfile.TemporaryDirectory(prefix="lsv-") as folder:
         life, spec = brought(Path(folder), state)
@@ -85,23 +75,6 @@ def _outcome(
     return promised if promised is ended else f"{promised} → {ended}"
 
 
-def rendered() -> str:
-    """The page. Asks over the bus's door; that the other agrees is a test's to see."""
-    reasons: dict[str, int] = {}
-    lines = [("verb", *State), ("---",) * (len(State) + 1)]
-    for row in ROWS:
-        cells = [cell(row, state, "bus") for state in State]
-        lines.append((f"`{row}`", *(_short(one, reasons) for one in cells)))
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    told = "\n".join(f"{number}. {reason}" for reason, number in reasons.items())
-    return f"{_HEAD}{table}\n\n{told}\n"
-
-
-def _short(outcome: str, reasons: dict[str, int]) -> str:
-    if ": " not in outcome:
-        return outcome
-    return f"no ({reasons.setdefault(outcome, len(reasons) + 1)})"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(rendered())
+def cells() -> Mapping[tuple[str, ...], Sequence[str]]:
+    """By row. Asks over the bus's door; that the other agrees is a test's to see."""
+    return {(row,): [cell(row, state, "bus") for state in State] for row in ROWS}

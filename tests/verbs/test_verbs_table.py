@@ -1,4 +1,5 @@
-"""Every verb in every state: both doors say the same, and tests/VERBS.md says it too."""
+"""Every verb that changes a container, in every state: both doors say the same, and so does
+tests/VERBS.md."""
 
 from __future__ import annotations
 
@@ -9,9 +10,8 @@ import pytest
 from longshore.bus import wire
 from longshore.model.request import Verb
 from longshore.model.state import TRANSITIONS, State
-from verbs import table
+from verbs import page, table
 
-#: `test_both_doors` asks for each cell twice; the page needs each once more.
 CELLS = [(row, state) for row in table.ROWS for state in State]
 
 
@@ -29,11 +29,11 @@ def test_both_doors(row: str, state: State) -> None:
         assert (": " not in bus) is ((state, Verb(verb)) in TRANSITIONS), bus
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert table.PAGE.read_text() == table.rendered(), "make verbs"
+def test_its_part_of_the_page_is_up_to_date() -> None:
+    assert page.PAGE.read_text().startswith(page.changing()), "make verbs"
 
 
 def test_every_refusal_gives_its_reason() -> None:
-    reasons = re.findall(r"^\d+\. (.*)$", table.PAGE.read_text(), re.M)
+    reasons = re.findall(r"^\d+\. (.*)$", page.PAGE.read_text(), re.M)
     assert reasons
     assert all(re.fullmatch(r"[a-z_]+: cannot .+: .+", reason) for reason in reasons)
