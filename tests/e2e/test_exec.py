@@ -14,7 +14,7 @@ from e2e.lab import Lab, until
 from fields.proofs import proves
 from longshore.bus.client import ComputeClient
 from longshore.errors import Conflict, IllegalTransition, PolicyForbids
-from longshore.local.exec_client import Stream
+from longshore.local.client import Stream
 from longshore.model.status import ContainerStatus
 
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from longshore.errors import CommandNotFound, Conflict, NotFound
@@ -92,12 +92,13 @@ class FakeSession:
             self._change.wait_for(lambda: self.news or self._code is not None, timeout)
             return Output("stdout", self.news.popleft()) if self.news else None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         if not self.command.stdin:
             raise Conflict("cannot send input to a command: it has none")
         with self._change:
             self.news.append(data)
             self._change.notify_all()
+        return len(data)
 
     def end_input(self) -> None:
         with self._change:
@@ -127,15 +128,87 @@ class FakeSession:
 
 
 @dataclass
+class FakeProcess:
+    """`cat`, a container's own process: it writes what it reads, and outlives who is attached.
+
+    `held`: it reads nothing.
+    """
+
+    written: bytearray = field(default_factory=bytearray)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    code: int | None = None
+    held: bool = False
+    change: threading.Condition = field(default_factory=threading.Condition)
+
+
+@dataclass
+class FakeAttachment:
+    """Of the container of that id."""
+
+    process: FakeProcess
+    id: str
+    at: int
+    tty: bool = False
+    pid: int = 4712
+    closed: bool = False
+
+    @property
+    def position(self) -> Mapping[str, int]:
+        return {"stdout": self.at, "stderr": 0}
+
+    def read(self, timeout: float) -> Output | None:
+        with self.process.change:
+            self.process.change.wait_for(self._has_news, timeout)
+            data = bytes(self.process.written[self.at :])
+            self.at += len(data)
+            return Output("stdout", data) if data else None
+
+    def write(self, data: bytes) -> int:
+        with self.process.change:
+            self.process.change.wait_for(lambda: self.closed or not self.process.held)
+            if self.closed:
+                return 0
+            self.process.written += data
+            self.process.change.notify_all()
+            return len(data)
+
+    def end_input(self) -> None:
+        with self.process.change:
+            self.process.code = 0
+            self.process.change.notify_all()
+
+    def resize(self, rows: int, columns: int) -> None:
+        self.process.sizes.append((rows, columns))
+
+    def signal(self, name: str) -> None:
+        with self.process.change:
+            self.process.code = 128 + signal_number(name)
+            self.process.change.notify_all()
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self.at < len(self.process.written) else self.process.code
+
+    def close(self) -> None:
+        with self.process.change:
+            self.closed = True
+            self.process.change.notify_all()
+
+    def _has_news(self) -> bool:
+        return self.at < len(self.process.written) or self.process.code is not None
+
+
+@dataclass
 class FakeConsole:
     written: bytearray = field(default_factory=bytearray)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     ended: bool = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         if self.ended:
             raise Conflict("cannot send input: its input has ended")
         self.written += data
+        return len(data)
 
     def end_input(self) -> None:
         self.ended = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fakes.execs import FakeExecs
+from fakes.execs import FakeAttachment, FakeExecs, FakeProcess
 from fakes.usage import BUSY, IDLE, PROCESSES
 from longshore.errors import ContainerNotFound, Interrupted, VolumeNotFound
 from longshore.model.commit import Commit
@@ -188,7 +188,7 @@ class FakeService:
     `absent`: images that a create or start would have to wait for. `given`: arguments of the verbs
     that concern images, volumes and many containers, in order; `filters` those of lists. `left`:
     waits whose callers left. `transfers`: pulls, pushes and copies whose callers are still there.
-    `tars`: what is copied out, and what was copied in.
+    `tars`: what is copied out, and what was copied in. `processes`: those attached to, by ref.
     """
 
     gates: dict[str, threading.Event] = field(default_factory=dict)
@@ -209,6 +209,7 @@ class FakeService:
     spool: Path = Path("/nonexistent")
     transfers: int = 0
     execs: FakeExecs = field(default_factory=FakeExecs)
+    processes: dict[str, FakeProcess] = field(default_factory=dict)
     most: int = 0
     _outcomes: dict[str, ContainerStatus] = field(default_factory=dict)
     _now: int = 0
@@ -487,10 +488,18 @@ class FakeService:
         self._answer(None, "exec", request_id, command)
         return self.execs.begin(Names(ref), command)
 
-    def attach(self, ref: str, *, stdin: bool, from_start: bool) -> Session:
-        """`cat`: it writes what it reads."""
-        self._answer(None, "attach", ref, stdin, from_start)
-        return self.execs.begin(Names(ref), Command(("cat",), stdin=True))
+    def attach(
+        self,
+        ref: str,
+        *,
+        stdin: bool,
+        from_start: bool,
+        after: Mapping[str, int] | None = None,
+    ) -> FakeAttachment:
+        self._answer(None, "attach", ref, stdin, from_start, after)
+        process = self.processes.setdefault(ref, FakeProcess())
+        at = after["stdout"] if after else 0 if from_start else len(process.written)
+        return FakeAttachment(process, ref, at)
 
     def logs(
         self,

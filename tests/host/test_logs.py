@@ -49,7 +49,7 @@ def test_missing_files_and_folder(layout: Layout) -> None:
     layout.folder(NAMES).rmdir()
     assert list(read(layout)) == []
     chunks = Logs(layout).read(NAMES, tail=None, follow=True, ended=lambda: True)
-    assert list(chunks) == [LogChunk("stdout", b"")]
+    assert list(chunks) == [LogChunk("stdout", b""), LogChunk("stderr", b"")]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,38 @@ def test_a_file_that_is_all_hole(layout: Layout) -> None:
 def test_zeros_that_were_written_are_kept(layout: Layout) -> None:
     layout.stdout(NAMES).write_bytes(b"\0\0a\0")
     assert text(read(layout)) == b"\0\0a\0"
+
+
+def test_what_comes_after_so_much(layout: Layout) -> None:
+    """As who was attached takes up again: nothing twice, nothing left out."""
+    layout.stdout(NAMES).write_bytes(b"one\ntwo\nthr")
+    layout.stderr(NAMES).write_bytes(b"err\n")
+
+    def behind(out: int, err: int) -> list[LogChunk]:
+        after = {"stdout": out, "stderr": err}
+        chunks = Logs(layout).read(NAMES, tail=None, follow=True, ended=lambda: True, after=after)
+        first = [next(chunks), next(chunks)]
+        assert [(one.stream, one.data) for one in first] == [("stdout", b""), ("stderr", b"")]
+        assert {one.stream: one.offset for one in first} == {
+            name: min(after[name], size) for name, size in (("stdout", 11), ("stderr", 4))
+        }
+        return list(chunks)
+
+    assert behind(5, 4) == [
+        LogChunk("stdout", b"wo\n", offset=5),
+        LogChunk("stdout", b"thr", offset=8),
+    ]
+    assert behind(11, 1) == [LogChunk("stderr", b"rr\n", offset=1)]
+    assert behind(11, 4) == []
+
+
+def test_what_comes_after_more_than_there_is(layout: Layout) -> None:
+    """Somebody has emptied it: what is there now is new."""
+    layout.stdout(NAMES).write_bytes(b"new\n")
+    chunks = Logs(layout).read(
+        NAMES, tail=None, follow=False, ended=lambda: True, after={"stdout": 99}
+    )
+    assert list(chunks) == [LogChunk("stdout", b"new\n")]
 
 
 def test_what_is_no_file_is_not_waited_for(layout: Layout) -> None:
@@ -198,7 +230,7 @@ def test_what_is_removed_is_read_to_its_end(layout: Layout) -> None:
     for path in (layout.stdout(NAMES), layout.stderr(NAMES)):
         path.touch()
     chunks = Logs(layout).read(NAMES, tail=None, follow=True, ended=lambda: True)
-    assert next(chunks) == LogChunk("stdout", b"")
+    assert [next(chunks).data, next(chunks).data] == [b"", b""]
     for path in (layout.stdout(NAMES), layout.stderr(NAMES)):
         path.write_bytes(path.name.encode())
         path.unlink()

@@ -47,9 +47,13 @@ def execute(
 
 
 def follow(*data: bytes) -> Generator[LogChunk, None, None]:
-    yield LogChunk("stdout", b"")
+    """What is written to stdout behind its first seven bytes, and to stderr behind three."""
+    yield LogChunk("stdout", b"", offset=7)
+    yield LogChunk("stderr", b"", offset=3)
+    at = 7
     for one in data:
-        yield LogChunk("stdout", one)
+        yield LogChunk("stdout", one, offset=at)
+        at += len(one)
 
 
 def test_a_command_is_run_once(life: Lifecycle) -> None:
@@ -174,7 +178,9 @@ def test_attaching(life: Lifecycle) -> None:
         session.signal("SIGNONE")
     session.signal("TERM")
     life.containers.stop(ask(), spec.id, grace=0)
+    assert session.position == {"stdout": 7, "stderr": 3}
     assert outputs(session) == [b"a", b"b"]
+    assert session.position == {"stdout": 9, "stderr": 3}
     assert session.exit_code == 143
     session.close()
 

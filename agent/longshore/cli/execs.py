@@ -65,9 +65,10 @@ def exec_(
 ) -> None:
     """Run a command in a container that runs, and show what it writes.
 
-    Its exit code becomes this command's: 125 if the agent refuses, 126 if the command could not be
-    started, 127 if it was not found. It is killed when this ends before it does; there are no keys
-    to leave it. Without -t a signal goes to the command, a second one ends both.
+    Its exit code becomes this command's: 125 if the agent refuses or goes away, 126 if the command
+    could not be started, 127 if it was not found. It is killed when this ends before it does, or
+    the agent; there are no keys to leave it. Without -t a signal goes to the command, a second one
+    ends both.
     """
     if tty and stdin and not sys.stdin.isatty():
         raise click.UsageError(NO_TERMINAL)
@@ -107,8 +108,9 @@ def attach(context: click.Context, ref: str, *, no_stdin: bool, detach_keys: byt
     """Show what a container writes from now on, and send it what is typed.
 
     Only one that was made with -i gets input. It goes on when this is left, by the keys or
-    otherwise; when it ends, its exit code becomes this command's. Without a terminal of its own
-    (-t) a signal goes to its process, a second one leaves it.
+    otherwise; when it ends, its exit code becomes this command's. An agent that is restarted is
+    waited for, half a minute at most: the output goes on where it broke off. Without a terminal of
+    its own (-t) a signal goes to its process, a second one leaves it.
     """
 
     def run() -> int | None:

@@ -19,17 +19,20 @@ import tty
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import click
+
 from longshore.cli.errors import INTERRUPTED
 from longshore.cli.foreground import write
 from longshore.cli.keys import Watched
 from longshore.errors import LongshoreError
-from longshore.local.client import Stream
+from longshore.local.client import Attachment, Stream
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGWINCH)
 _LOOK = 0.05
 _PIECE = 64 * 1024
 #: Seconds that the last of the output gets.
 _LEAVE = 1.0
+_CUT = "it ended while the agent was away, and is removed: its last output may be missing"
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,18 @@ def size() -> tuple[int, int] | None:
 def run(begin: Callable[[], Stream], ways: Ways) -> int | None:
     """Its exit code; None: left to itself. INTERRUPTED: given up by a second signal.
 
+    An agent that goes away is waited for by who is attached; a command is ended with it.
+
     Raises:
         LongshoreError: it could not be begun, or the agent went away.
     """
+    code, stream = _run(begin, ways)
+    if isinstance(stream, Attachment) and stream.cut:
+        click.echo(_CUT, err=True)
+    return code
+
+
+def _run(begin: Callable[[], Stream], ways: Ways) -> tuple[int | None, Stream]:
     with _blocked(), begin() as stream, _raw(on=ways.tty and ways.stdin):
         work = _Work(stream, ways)
         threads = [threading.Thread(target=work.show, name="output", daemon=True)]
@@ -81,7 +93,7 @@ def run(begin: Callable[[], Stream], ways: Ways) -> int | None:
         work.stop()
         stream.close()
         threads[0].join(_LEAVE)
-        return code
+        return code, stream
 
 
 @dataclass

@@ -34,12 +34,16 @@ class LogFile:
     _descriptor: int | None = None
     _index: Index | None = field(default=None, repr=False)
 
-    def begin(self, tail: int | None, since: float | None, until: float | None) -> None:
-        """Sets the offset to where the last `tail` lines of that time begin."""
+    def begin(
+        self, tail: int | None, since: float | None, until: float | None, after: int = 0
+    ) -> None:
+        """Sets the offset to where the last `tail` lines of that time begin, or to `after`, unless
+        there never was so much."""
         with reading(self.path):
             self.reopen()
             if self._descriptor is None:
                 return
+            self.offset = after
             self.look(until)
             if since is not None:
                 self.offset = at = self._before(since)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 from longshore.host.inotify import Inotify
 from longshore.host.log_file import CHUNK, LogFile, reading
@@ -39,19 +39,21 @@ class Logs:
         until: float | None = None,
         timestamps: bool = False,
         stream: str | None = None,
+        after: Mapping[str, int] | None = None,
     ) -> Generator[LogChunk, None, None]:
         """stdout and stderr, from the last `tail` lines of each on (None: all there is), in the
         order in which they were written as far as the time index tells.
 
         With `follow` it goes on until `ended` says that nothing more will come, or `until` has
-        come, and yields an empty chunk every few seconds. The first one is empty: all that is
-        written from then on will be read, even if the files are removed meanwhile. A file that is
-        missing is an empty one.
+        come, and yields an empty chunk every few seconds. The first ones, one of each stream, are
+        empty: all that is written from then on will be read, even if the files are removed
+        meanwhile. A file that is missing is an empty one.
 
         Args:
             since, until: Unix seconds; a line is of the time at which its end was written.
             timestamps: whole lines, each piece with its time.
             stream: only of this one.
+            after: begin behind so many bytes of each stream; what has been cut of it is missing.
 
         Raises:
             HostFailed: a file cannot be read.
@@ -62,9 +64,9 @@ class Logs:
             watch = stack.enter_context(Inotify(self._layout.folder(names))) if follow else None
             for file in files:
                 stack.callback(file.close)
-                file.begin(tail, since, until)
+                file.begin(tail, since, until, (after or {}).get(file.stream, 0))
             if follow:
-                yield LogChunk("stdout", b"")
+                yield from (LogChunk(file.stream, b"", offset=file.offset) for file in files)
             # Not long at first: what closed the files before we watched them makes no event.
             wait = _SOON
             while True:
@@ -77,7 +79,7 @@ class Logs:
                 news = watch.wait(min(wait, left))
                 wait = _SOON if news.closed else min(_WAKE, wait * 2)
                 if not news.any:
-                    yield LogChunk("stdout", b"")
+                    yield LogChunk(files[0].stream, b"", offset=files[0].offset)
 
 
 def _news(

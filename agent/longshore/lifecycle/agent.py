@@ -28,7 +28,7 @@ from longshore.lifecycle.updates import Updates
 from longshore.lifecycle.volumes import Volumes
 from longshore.lifecycle.waiting import Waiting
 from longshore.model.commit import Commit
-from longshore.model.execs import Command, Session
+from longshore.model.execs import Attachment, Command, Session
 from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.names import Names
 from longshore.model.request import Request
@@ -190,13 +190,21 @@ class Agent:
     def begin_exec(self, request_id: str, ref: str, command: Command) -> Session:
         return self.commands.begin(request_id, ref, command)
 
-    def attach(self, ref: str, *, stdin: bool, from_start: bool) -> Session:
+    def attach(
+        self,
+        ref: str,
+        *,
+        stdin: bool,
+        from_start: bool,
+        after: Mapping[str, int] | None = None,
+    ) -> Attachment:
         def follow(id: str) -> Generator[LogChunk, None, None]:
             return self.log_files.read(
                 Names(id),
-                tail=None if from_start else 0,
+                tail=None if from_start or after is not None else 0,
                 follow=True,
                 ended=lambda: not self._writing(id),
+                after=after,
             )
 
         return self.commands.attach(ref, follow, stdin=stdin)

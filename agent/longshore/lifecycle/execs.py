@@ -6,7 +6,7 @@ came of it after. In between an agent that dies knows only that it was begun, an
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,9 +18,10 @@ from longshore.lifecycle.changes import Changes
 from longshore.lifecycle.ports import Journal, Tasks, Transaction
 from longshore.lifecycle.ports.execs import Console, Consoles, Execs
 from longshore.lifecycle.slots import Slots
-from longshore.model.execs import Command, Output, Session
+from longshore.model.execs import Attachment, Command, Output, Session
 from longshore.model.inside import check_inside
 from longshore.model.linux import signal_number
+from longshore.model.logs import STREAMS
 from longshore.model.record import Record
 from longshore.model.requested import Requested, failed, fingerprint
 from longshore.model.status import ExecStatus, LogChunk
@@ -95,12 +96,12 @@ class Commands:
         follow: Callable[[str], Generator[LogChunk, None, None]],
         *,
         stdin: bool,
-    ) -> Session:
+    ) -> Attachment:
         """It need not run yet.
 
         Args:
             follow: what one of that id writes until it has ended; an empty piece now and then, and
-                first.
+                first one of each stream.
 
         Raises:
             IllegalTransition: it could not be made or started, or is being deleted.
@@ -116,11 +117,11 @@ class Commands:
                 hint="create it with stdin (run -i), or attach without input",
             )
         chunks = follow(record.id)
-        # The first is empty: what comes after it is not missed.
-        with contextlib.suppress(StopIteration):
-            next(chunks)
+        # The first are empty: what comes after them is not missed.
+        begun = itertools.islice(chunks, len(STREAMS))
+        position = {chunk.stream: chunk.offset for chunk in begun}
         console = self.consoles.open(record.names, tty=record.spec.tty)
-        return Attached(self, record, chunks, console)
+        return Attached(self, record, chunks, console, position)
 
     def exit_code(self, id: str) -> int | None:
         """Of one whose log has ended; None: not known."""
@@ -159,7 +160,7 @@ class Commands:
 
 
 class Attached:
-    """`Session` of a container's own process: what it writes is read from its log."""
+    """`Attachment` whose output is read from the container's log."""
 
     def __init__(
         self,
@@ -167,27 +168,42 @@ class Attached:
         record: Record,
         chunks: Generator[LogChunk, None, None],
         console: Console,
+        position: Mapping[str, int],
     ) -> None:
         self._commands = commands
         self._record = record
         self._chunks = chunks
         self._console = console
+        self._position = dict(position)
         self._code: int | None = None
 
     @property
     def pid(self) -> int:
         return self._record.facts.pid or 0
 
+    @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def tty(self) -> bool:
+        return self._record.spec.tty
+
+    @property
+    def position(self) -> Mapping[str, int]:
+        return self._position
+
     def read(self, timeout: float) -> Output | None:
         """Returns when the log says that there is nothing new, whatever the timeout."""
         for chunk in self._chunks:
+            self._position[chunk.stream] = chunk.offset + len(chunk.data)
             return Output(chunk.stream, chunk.data) if chunk.data else None
         if self._code is None:
             self._code = self._found()
         return None
 
-    def write(self, data: bytes) -> None:
-        self._console.write(data)
+    def write(self, data: bytes) -> int:
+        return self._console.write(data)
 
     def end_input(self) -> None:
         self._console.end_input()

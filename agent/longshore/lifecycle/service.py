@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from longshore.model.commit import Commit
-from longshore.model.execs import Command, Session
+from longshore.model.execs import Attachment, Command, Session
 from longshore.model.filters import EVERYTHING, Filter
 from longshore.model.request import Request
 from longshore.model.spec import ContainerSpec
@@ -143,8 +143,16 @@ class Service(Protocol):
     def begin_exec(self, request_id: str, ref: str, command: Command) -> Session:
         """Begins a command in it. Raises as `execute`."""
 
-    def attach(self, ref: str, *, stdin: bool, from_start: bool) -> Session:
-        """Its first process. `from_start`: with all that it wrote so far."""
+    def attach(
+        self,
+        ref: str,
+        *,
+        stdin: bool,
+        from_start: bool,
+        after: Mapping[str, int] | None = None,
+    ) -> Attachment:
+        """Its first process. `from_start`: with all that it wrote so far. `after`: with what it
+        wrote behind the position of an earlier attachment."""
 
     def show(self, ref: str) -> ContainerStatus: ...
 

@@ -192,6 +192,13 @@ class Calls:
             if gone:
                 metadata = self._metadata_of_another(metadata, patience)
 
+    def renew(self) -> None:
+        """The agent went away: the next call greets the one that is there then."""
+        with self._lock:
+            if self._greeting is not None:
+                self._greeting.close()
+                self._greeting = None
+
     def _metadata(self) -> list[tuple[str, str]]:
         with self._lock:
             if self._greeting is None:
@@ -202,10 +209,7 @@ class Calls:
         self, old: list[tuple[str, str]], patience: Patience
     ) -> list[tuple[str, str]]:
         """Greets the agent that may have come in the place of the one that went."""
-        with self._lock:
-            if self._greeting is not None:
-                self._greeting.close()
-                self._greeting = None
+        self.renew()
         try:
             metadata = self._metadata()
         except HostUnavailable:
@@ -233,6 +237,13 @@ class Calls:
                 hint="systemctl status longshore-agent",
             )
         return LongshoreError(f"cannot {what}: {why}", details={"grpc": code.name})
+
+
+def is_gone(error: LongshoreError) -> bool:
+    """Whether a call ended so because the agent stops, or went away."""
+    cause = error.__cause__
+    is_said = isinstance(cause, grpc.RpcError) and failures.decode(cause) is not None
+    return isinstance(error, Interrupted) or (isinstance(error, HostUnavailable) and not is_said)
 
 
 def _is_gone(error: grpc.RpcError) -> bool:

@@ -9,13 +9,15 @@ from typing import Any
 
 from longshore.local import convert
 from longshore.local.answers import container_of, intent_of
+from longshore.local.attachment import Attachment
 from longshore.local.calls import Calls
 from longshore.local.copy_client import CopyVerbs
-from longshore.local.exec_client import ExecVerbs, Stream
+from longshore.local.exec_client import ExecVerbs
 from longshore.local.image_client import ImageVerbs, credential_of, message
 from longshore.local.operation_client import OperationVerbs
 from longshore.local.stats_client import StatsVerbs
 from longshore.local.story_client import StoryVerbs
+from longshore.local.streams import Stream
 from longshore.local.upkeep_client import UpkeepVerbs
 from longshore.local.version_client import VersionVerbs
 from longshore.local.volume_client import VolumeVerbs
@@ -32,7 +34,7 @@ from longshore.model.status import (
 from longshore.model.transfer import Credential
 from longshore.pb.longshore.v1 import agent_pb2
 
-__all__ = ["LocalClient", "Stream"]
+__all__ = ["Attachment", "LocalClient", "Stream"]
 
 
 class LocalClient(

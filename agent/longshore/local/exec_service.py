@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from longshore.errors import InvalidRequest, LongshoreError
+from longshore.errors import Interrupted, InvalidRequest, LongshoreError
 from longshore.lifecycle.service import Service
 from longshore.local import convert, stall
 from longshore.local.door import Door
@@ -23,7 +23,7 @@ from longshore.local.peers import BEGUN
 from longshore.local.service import STREAMS
 from longshore.local.stall import Watchdog
 from longshore.model import exec_messages as asks
-from longshore.model.execs import Session
+from longshore.model.execs import Output, Session
 from longshore.model.message import decode
 from longshore.pb.longshore.v1 import agent_pb2
 
@@ -57,47 +57,65 @@ class ExecService:
             ) as session:
                 context.send_initial_metadata((BEGUN,))
                 yield agent_pb2.ExecOutput(pid=session.pid)
-                yield from self._served(session, requests, context, agent_pb2.ExecOutput, what)
+                for output in self._served(session, _Input(session, requests), context):
+                    if output is not None:
+                        yield agent_pb2.ExecOutput(**_of(output))
+                if session.exit_code is not None:
+                    yield agent_pb2.ExecOutput(exit_code=session.exit_code)
+                elif self._door.leaving.is_set():
+                    raise Interrupted(
+                        f"cannot go on with the command in {asked.ref}: the agent stops, and ends "
+                        "it",
+                        hint="run it again once the agent is back",
+                    )
 
     def attach(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-        """A process goes on when who is attached leaves."""
+        """A process goes on when who is attached leaves, or the agent does."""
         what = "attach"
         with self._door.serving(context, "attach", lane=STREAMS):
             asked = decode(asks.Attach, convert.to_dict(_first(requests, context)))
             LOG.info("attaching to %s asked by %s", asked.ref, self._door.origin(context))
+            after = None if asked.after is None else asked.after.by_stream()
             with closing(
-                self._service.attach(asked.ref, stdin=asked.stdin, from_start=asked.from_start)
+                self._service.attach(
+                    asked.ref, stdin=asked.stdin, from_start=asked.from_start, after=after
+                )
             ) as session:
                 if asked.size is not None:
                     session.resize(asked.size.rows, asked.size.columns)
                 context.send_initial_metadata((BEGUN,))
-                yield agent_pb2.AttachOutput(stdout=b"")
-                yield from self._served(session, requests, context, agent_pb2.AttachOutput, what)
+                given, told = _Input(session, requests), 0
+
+                def reply(**said: Any) -> Any:
+                    nonlocal told
+                    told = given.taken
+                    position = agent_pb2.LogPosition(**session.position)
+                    return agent_pb2.AttachOutput(position=position, taken=told, **said)
+
+                yield reply(stdout=b"", id=session.id, tty=session.tty)
+                for output in self._served(session, given, context):
+                    if output is not None:
+                        yield reply(**_of(output))
+                    elif given.taken != told:
+                        yield reply(stdout=b"")
+                if session.exit_code is not None:
+                    yield reply(exit_code=session.exit_code)
+                elif self._door.leaving.is_set():
+                    # The last word about the input is exact: what is not taken is sent again.
+                    given.end()
+                    yield reply(stdout=b"")
+                    self._door.check_open(what)
 
     def _served(
-        self,
-        session: Session,
-        requests: Iterator[Any],
-        context: grpc.ServicerContext,
-        reply: Any,
-        what: str,
-    ) -> Iterator[Any]:
-        """What it writes and then its exit code, until the caller has left."""
-        failures: list[LongshoreError] = []
-        feeding = threading.Thread(
-            target=_feed, args=(session, requests, failures), name="local-api input", daemon=True
-        )
-        feeding.start()
-        while (code := session.exit_code) is None:
-            if not context.is_active():
-                return
-            self._door.check_open(what)
-            if failures:
-                raise failures[0]
-            output = session.read(_LOOK)
-            if output is not None:
-                yield reply(**{output.stream: output.data})
-        yield reply(exit_code=code)
+        self, session: Session, given: _Input, context: grpc.ServicerContext
+    ) -> Iterator[Output | None]:
+        """What it writes, and None now and then, until it has ended, the caller left or the agent
+        stops. Raises what came of its input."""
+        given.start()
+        while session.exit_code is None and context.is_active() and not self._door.leaving.is_set():
+            if given.failures:
+                raise given.failures[0]
+            yield session.read(_LOOK)
 
 
 def _first(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
@@ -109,25 +127,52 @@ def _first(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
     return message.start
 
 
-def _feed(session: Session, requests: Iterator[Any], failures: list[LongshoreError]) -> None:
-    """Hands on what the caller sends, until it has left or the call is over."""
-    # grpc's word for a caller who left.
-    with contextlib.suppress(grpc.RpcError):
-        for message in requests:
-            try:
-                _hand_on(session, message)
-            except LongshoreError as error:
-                failures.append(error)
-                return
+def _of(output: Output) -> dict[str, Any]:
+    return {output.stream: output.data}
 
 
-def _hand_on(session: Session, message: Any) -> None:
-    if message.HasField("stdin"):
-        session.write(message.stdin)
-    if message.HasField("size"):
-        size = decode(asks.Size, convert.to_dict(message.size))
-        session.resize(size.rows, size.columns)
-    if message.HasField("signal"):
-        session.signal(message.signal)
-    if message.stdin_end:
-        session.end_input()
+class _Input:
+    """What the caller sends, handed on by a thread. `taken`: bytes that the process was given."""
+
+    def __init__(self, session: Session, requests: Iterator[Any]) -> None:
+        self.taken = 0
+        self.failures: list[LongshoreError] = []
+        self._session = session
+        self._requests = requests
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Until the caller has left or the call is over."""
+        threading.Thread(target=self._feed, name="local-api input", daemon=True).start()
+
+    def end(self) -> None:
+        """Closes the session; `taken` stays as it is from then on."""
+        self._ended = True
+        self._session.close()
+        with self._lock:  # so that whoever hands something on has done so
+            return
+
+    def _feed(self) -> None:
+        # grpc's word for a caller who left.
+        with contextlib.suppress(grpc.RpcError):
+            for message in self._requests:
+                try:
+                    with self._lock:
+                        if self._ended:
+                            return
+                        self._hand_on(message)
+                except LongshoreError as error:
+                    self.failures.append(error)
+                    return
+
+    def _hand_on(self, message: Any) -> None:
+        if message.HasField("stdin"):
+            self.taken += self._session.write(message.stdin)
+        if message.HasField("size"):
+            size = decode(asks.Size, convert.to_dict(message.size))
+            self._session.resize(size.rows, size.columns)
+        if message.HasField("signal"):
+            self._session.signal(message.signal)
+        if message.stdin_end:
+            self._session.end_input()

@@ -9,7 +9,7 @@ from longshore.errors import AgentBusy, LongshoreError
 
 #: How long an agent that went away in mid-call is waited for. A restart takes about a second, on a
 #: node that is short of CPUs many.
-_RETURN = 30.0
+RETURN = 30.0
 _PAUSE = 0.2
 #: A call that was refused is not sent again with less time than this: cut off, it would turn the
 #: refusal that the caller already has into 'nobody knows'.
@@ -23,7 +23,7 @@ class Patience:
         returns: seconds that an agent which went away is waited for, each time that it does.
     """
 
-    def __init__(self, by: float, returns: float = _RETURN) -> None:
+    def __init__(self, by: float, returns: float = RETURN) -> None:
         self.by = by
         self._returns = returns
         self._lost: float | None = None

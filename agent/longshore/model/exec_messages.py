@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
@@ -87,6 +88,15 @@ class Exec(CommandMessage):
         )
 
 
+class Position(Message):
+    verb = "attach"
+    stdout: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    stderr: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    def by_stream(self) -> Mapping[str, int]:
+        return {"stdout": self.stdout, "stderr": self.stderr}
+
+
 class Attach(Message):
     since: ClassVar[str] = "1.3"
     verb = "attach"
@@ -94,3 +104,4 @@ class Attach(Message):
     stdin: bool = False
     from_start: bool = False
     size: Size | None = None
+    after: Position | None = None

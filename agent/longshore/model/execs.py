@@ -45,8 +45,9 @@ class Session(Protocol):
     def read(self, timeout: float) -> Output | None:
         """What comes next, within so many seconds; None: nothing yet, or nothing more."""
 
-    def write(self, data: bytes) -> None:
-        """More input. Raises Conflict if it has none."""
+    def write(self, data: bytes) -> int:
+        """More input. Returns how many bytes it was given: all, unless it has ended or the session
+        is closed. Raises Conflict if it has none."""
 
     def end_input(self) -> None: ...
 
@@ -61,6 +62,23 @@ class Session(Protocol):
     def close(self) -> None:
         """Ends a command that still runs, and removes all that was made for it. Of an attached
         process only this end is closed: that goes on."""
+
+
+class Attachment(Session, Protocol):
+    """A container's own process."""
+
+    @property
+    def id(self) -> str:
+        """The container's."""
+
+    @property
+    def tty(self) -> bool:
+        """Whether it has a terminal."""
+
+    @property
+    def position(self) -> Mapping[str, int]:
+        """By stream: how much of all that it ever wrote has been read. Another one that begins
+        after that misses nothing, and has nothing twice."""
 
 
 class Kept:

@@ -47,8 +47,8 @@ class Console:
         self._tty = tty
         self._input = Input(stdin, lambda: False, f"send input to container {call.names.id}")
 
-    def write(self, data: bytes) -> None:
-        self._input.write(data)
+    def write(self, data: bytes) -> int:
+        return self._input.write(data)
 
     def end_input(self) -> None:
         if not self._tty:

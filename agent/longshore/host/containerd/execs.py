@@ -217,10 +217,10 @@ class ExecSession:
             return self._code
         return None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         if self._input is None:
             raise Conflict("cannot send input to a command: it has none")
-        self._input.write(data)
+        return self._input.write(data)
 
     def end_input(self) -> None:
         """A terminal has no end of its own: it gets the character that programs take for one."""

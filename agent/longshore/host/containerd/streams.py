@@ -101,19 +101,22 @@ class Input:
         self._lock = threading.Lock()
         self._closed = False
 
-    def write(self, data: bytes) -> None:
-        """Waits while it is full.
+    def write(self, data: bytes) -> int:
+        """Waits while it is full. Returns how many bytes went in: fewer than all if nobody reads it
+        any more, or it was closed meanwhile.
 
         Raises:
             Conflict: nobody reads it: there is none, or its end was told.
         """
+        left = data
         with self._lock, self._written():
             file = self._open()
-            while data and file is not None and not self._is_over():
+            while left and file is not None and not self._is_over():
                 with contextlib.suppress(BlockingIOError):
-                    data = data[os.write(file, data) :]
-                if data:
+                    left = left[os.write(file, left) :]
+                if left:
                     _poll_out(file)
+        return len(data) - len(left)
 
     def reach(self) -> None:
         """Returns once the reader is there, so that nothing written before is lost."""

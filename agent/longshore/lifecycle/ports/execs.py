@@ -25,9 +25,9 @@ class Execs(Protocol):
 class Console(Protocol):
     """This end of the input and, if it has one, the terminal of a container's first process."""
 
-    def write(self, data: bytes) -> None:
-        """Waits while the process does not read, until `close`. Raises Conflict: it has no input,
-        or that was ended."""
+    def write(self, data: bytes) -> int:
+        """Waits while the process does not read, until `close`; returns how many bytes it was
+        given. Raises Conflict: it has no input, or that was ended."""
 
     def end_input(self) -> None:
         """For good. A terminal stays open: its end would end the process."""

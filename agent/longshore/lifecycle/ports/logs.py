@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Protocol
 
 from longshore.model.names import Names
@@ -46,5 +46,6 @@ class LogFiles(Protocol):
         until: float | None = None,
         timestamps: bool = False,
         stream: str | None = None,
+        after: Mapping[str, int] | None = None,
     ) -> Generator[LogChunk, None, None]:
-        """See `Service.logs`."""
+        """See `Service.logs`; `after`: behind so many bytes of each stream."""
