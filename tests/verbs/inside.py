@@ -278,6 +278,16 @@ ROWS: Mapping[str, Row] = {
         lambda of: _planned(of.local.plan(of.ref, _PATCH)),
         lambda of: _planned(of.bus("plan", _PATCH)),
     ),
+    "versions": Row(
+        ("versions",),
+        lambda of: _count("version", of.local.versions(of.ref)),
+        lambda of: _count("version", of.bus("versions")),
+    ),
+    "versions --diff": Row(
+        ("compare_versions",),
+        lambda of: _count("difference", of.local.compare_versions(of.ref, 1, 1)),
+        lambda of: _count("difference", of.bus("compare_versions", 1, 1)),
+    ),
     **{f"wait, {condition}": _wait(condition) for condition in CONDITIONS},
 }
 
