@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -18,20 +19,47 @@ M = TypeVar("M", bound=Message)
 _JSON = "_json"
 
 
+@dataclass(frozen=True)
+class _Field:
+    """What a descriptor says of a field, which takes long to ask: `key`: its name in a dict."""
+
+    name: str
+    key: str
+    repeated: bool
+    map: bool
+    message: bool
+    json: bool
+    #: Whether it can be absent.
+    presence: bool
+
+
+@dataclass(frozen=True)
+class _Table:
+    """`fields`: in their order; `by_key`: by both names. `is_list`: see the module's docstring."""
+
+    fields: tuple[_Field, ...]
+    by_key: Mapping[str, _Field]
+    is_list: bool
+
+
+#: Of each kind of message that was converted.
+_TABLES: dict[type[Message], _Table] = {}
+
+
 def to_dict(message: Message) -> dict[str, Any]:
     """What is set in `message`; a scalar that cannot be absent is always there."""
     value: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
+    for field in _table(type(message)).fields:
+        if field.presence and not message.HasField(field.name):
+            continue
         raw = getattr(message, field.name)
-        if field.is_repeated:
+        if field.repeated:
             if raw:
                 value[field.name] = _many(field, raw)
-        elif field.has_presence and not message.HasField(field.name):
-            continue
-        elif field.name.endswith(_JSON):
-            value[field.name.removesuffix(_JSON)] = json.loads(raw or "{}")
+        elif field.json:
+            value[field.key] = json.loads(raw or "{}")
         else:
-            value[field.name] = raw if field.message_type is None else _one(raw)
+            value[field.name] = _one(raw) if field.message else raw
     return value
 
 
@@ -41,37 +69,40 @@ def fill(message: M, value: Mapping[str, Any]) -> M:
     Raises:
         ValueError: a key that the message has no field for, or a value out of its range.
     """
+    by_key = _table(type(message)).by_key
     for key, item in value.items():
         if item is None:
             continue
-        field = _field(message.DESCRIPTOR, key)
-        if field.name.endswith(_JSON):
+        field = by_key.get(key)
+        if field is None:
+            raise ValueError(f"{message.DESCRIPTOR.full_name} has no field {key}")
+        if field.json:
             setattr(message, field.name, json.dumps(item))
-        elif _is_map(field):
+        elif field.map:
             getattr(message, field.name).update(item)
-        elif field.is_repeated:
+        elif field.repeated:
             _extend(getattr(message, field.name), field, item)
-        elif field.message_type is None:
-            setattr(message, field.name, item)
-        else:
+        elif field.message:
             _fill_message(getattr(message, field.name), item)
+        else:
+            setattr(message, field.name, item)
     return message
 
 
-def _many(field: Any, raw: Any) -> Any:
-    if _is_map(field):
+def _many(field: _Field, raw: Any) -> Any:
+    if field.map:
         return dict(raw)
-    return list(raw) if field.message_type is None else [_one(item) for item in raw]
+    return [_one(item) for item in raw] if field.message else list(raw)
 
 
 def _one(message: Message) -> Any:
-    if not _is_list(message.DESCRIPTOR):
+    if not _table(type(message)).is_list:
         return to_dict(message)
     return to_dict(message).get("items", [])
 
 
-def _extend(target: Any, field: Any, items: Any) -> None:
-    if field.message_type is None:
+def _extend(target: Any, field: _Field, items: Any) -> None:
+    if not field.message:
         target.extend(items)
         return
     for item in items:
@@ -80,20 +111,32 @@ def _extend(target: Any, field: Any, items: Any) -> None:
 
 def _fill_message(message: Message, item: Any) -> None:
     message.SetInParent()
-    fill(message, {"items": item} if _is_list(message.DESCRIPTOR) else item)
+    fill(message, {"items": item} if _table(type(message)).is_list else item)
 
 
-def _field(descriptor: Any, key: str) -> Any:
-    by_name = descriptor.fields_by_name
-    field = by_name.get(key) or by_name.get(key + _JSON)
-    if field is None:
-        raise ValueError(f"{descriptor.full_name} has no field {key}")
-    return field
+def _table(kind: type[Message]) -> _Table:
+    table = _TABLES.get(kind)
+    if table is None:
+        table = _TABLES[kind] = _asked(kind)
+    return table
 
 
-def _is_map(field: Any) -> bool:
-    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+def _asked(kind: type[Message]) -> _Table:
+    fields = tuple(_field(one) for one in kind.DESCRIPTOR.fields)
+    by_name = {one.name: one for one in fields}
+    return _Table(
+        fields, {**{one.key: one for one in fields}, **by_name}, list(by_name) == ["items"]
+    )
 
 
-def _is_list(descriptor: Any) -> bool:
-    return [field.name for field in descriptor.fields] == ["items"]
+def _field(one: Any) -> _Field:
+    is_json = one.name.endswith(_JSON) and not one.is_repeated
+    return _Field(
+        name=one.name,
+        key=one.name.removesuffix(_JSON) if is_json else one.name,
+        repeated=one.is_repeated,
+        map=bool(one.message_type and one.message_type.GetOptions().map_entry),
+        message=one.message_type is not None,
+        json=is_json,
+        presence=one.has_presence and not one.is_repeated,
+    )
