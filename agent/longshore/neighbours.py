@@ -1,4 +1,4 @@
-"""The host as the agent finds it at its start: half of daemon.py's wiring.
+"""The host as the agent finds it at its start: half of the wiring.
 
 What containerd and the kernel are and can do is asked once; all that lifecycle/ is given of the
 host comes from here.

@@ -1,6 +1,6 @@
 """What lifecycle needs of the host, stated by the one who needs it.
 
-daemon.py passes the real neighbours (host/), tests pass fakes that pass the same contract
+wiring.py passes the real neighbours (host/), tests pass fakes that pass the same contract
 tests. Rules for all of them:
 
 - every call ends: it has a deadline of its own and raises DeadlineExceeded, which means
