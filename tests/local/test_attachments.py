@@ -13,7 +13,13 @@ from fakes.execs import FakeProcess
 from fakes.lifecycle import until
 from fakes.node import FakeNode
 from fakes.service import STORY
-from longshore.errors import Conflict, ContainerNotFound, Interrupted, LongshoreError
+from longshore.errors import (
+    Conflict,
+    ContainerNotFound,
+    HostUnavailable,
+    Interrupted,
+    LongshoreError,
+)
 from longshore.local.client import Attachment, LocalClient
 from longshore.local.server import LocalServer
 
@@ -167,6 +173,20 @@ def test_closing_ends_the_waiting(client: LocalClient, server: LocalServer) -> N
     with client.attach("web") as stream, reading(stream):
         server.stop()
         stream.close()
+    assert stream.exit_code is None
+
+
+def test_closing_the_client_ends_it(
+    server: LocalServer, socket: Path, process: FakeProcess
+) -> None:
+    """With the agent there: nothing is attached to again."""
+    other = LocalClient(socket)
+    stream = other.attach("web")
+    said(process, b"hello")
+    assert next(iter(stream)).data == b"hello"
+    other.close()
+    with pytest.raises(HostUnavailable):
+        list(stream)
     assert stream.exit_code is None
 
 

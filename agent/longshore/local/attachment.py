@@ -82,7 +82,7 @@ class Attachment(Stream):
             return False
         first = self._left_over(error)
         patience = Patience(math.inf, RETURN)
-        while patience.grants(error, gone=True) and not self._over:
+        while patience.grants(error, gone=True) and not self._over and not self._calls.closed:
             self._calls.renew()
             try:
                 self._begun(self._kind(start=self._start), *first)

@@ -53,6 +53,10 @@ class Calls:
         self._lock = threading.Lock()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """Ends also what is under way in other threads."""
         self._closed = True
@@ -110,7 +114,13 @@ class Calls:
     ) -> tuple[Generator[Any, None, None], Callable[[], object]]:
         """A stream of messages each way: the answers, and what breaks the call off from any
         thread."""
-        call = getattr(self._stub, rpc)(requests, metadata=self._metadata())
+        metadata = self._metadata()
+        try:
+            call = getattr(self._stub, rpc)(requests, metadata=metadata)
+        except ValueError as error:  # grpc's word for a channel that was closed
+            if not self.closed:
+                raise
+            raise HostUnavailable(f"cannot {what}: the client was closed") from error
         return self._pull(what, call), call.cancel
 
     def follow(
