@@ -164,7 +164,7 @@ def test_a_journal_of_version_1_is_brought_up_to_date(old: Path, tmp_path: Path)
         assert journal.promised("memory") == 0
     finally:
         journal.close()
-    assert version(old) == 3
+    assert version(old) == 4
     fresh = Journal(tmp_path / "fresh" / "journal.sqlite")
     fresh.close()
     with closing(Journal(old)) as again, again.transaction(durable=False) as tx:
@@ -229,7 +229,7 @@ def test_half_a_step_is_none(old: Path) -> None:
 def test_a_journal_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 4")
-    with pytest.raises(HostUnavailable, match="it has version 4, this agent knows 3"):
+        database.execute("PRAGMA user_version = 5")
+    with pytest.raises(HostUnavailable, match="it has version 5, this agent knows 4"):
         Journal(path)
     assert tables(path) == []
