@@ -17,7 +17,7 @@ from longshore.local.client import LocalClient
 from longshore.model.conditions import CONDITIONS
 from longshore.model.filters import Filter
 from longshore.model.state import State
-from longshore.model.status import ContainerStatus, PlanStatus
+from longshore.model.status import ContainerStatus, PlanStatus, ProcessStatus
 from verbs.ward import NAME, Ward, name
 
 T = TypeVar("T")
@@ -139,6 +139,12 @@ def _differences(paths: Iterable[Any]) -> str:
     return "what it made" if "/made" in {one.path for one in paths} else "nothing of its own"
 
 
+def _processes(found: Sequence[ProcessStatus]) -> str:
+    """However many: its server makes one for each question."""
+    assert found[0].pid == 1
+    return "its processes"
+
+
 def _count(what: str, found: Sequence[Any]) -> str:
     return f"{len(found)} {what}" if found else f"no {what}"
 
@@ -224,8 +230,8 @@ ROWS: Mapping[str, Row] = {
     "attach, with input": Row(("attach",), partial(_attach, True), inside="attach"),
     "top": Row(
         ("top",),
-        lambda of: _count("process", of.local.top(of.ref)),
-        lambda of: _count("process", of.bus("top")),
+        lambda of: _processes(of.local.top(of.ref)),
+        lambda of: _processes(of.bus("top")),
         "top",
     ),
     "stats": Row(

@@ -28,7 +28,7 @@ from verbs import held_agent
 
 #: Says one line, makes one file, and then is deaf to SIGTERM and answers on port 80.
 _SERVER = ["sh", "-c", "trap '' TERM; touch /made; echo hello; exec httpd -f -p 80"]
-_PROBED = {"type": "tcp", "port": 80, "interval": 0.2}
+_PROBED = {"type": "tcp", "port": 80, "interval": 600.0}
 #: Seconds of a pause or a grace that is not over before the tests are.
 _LONG = 600.0
 NAME = "web"
