@@ -56,11 +56,10 @@ test: setup .setup/openstack/ready
 	$(call step,format,$(bin)/ruff format --check)
 	$(call step,lint,$(bin)/ruff check)
 	$(call step,types,$(bin)/mypy)
-	# Hundreds of agents are started, each a tenth faster from compiled files. worksteal: a worker
-	# goes through whole files, whose labs their tests share, and takes half of what the other has
-	# left when it has none; so the long matrices of e2e are carried by both.
+	# Hundreds of agents are started, each a tenth faster from compiled files. loadfile: with
+	# worksteal one worker has all of e2e and comes near the 1,024 descriptors that select can.
 	$(call step,tests,$(bin)/python -m compileall -q agent/longshore && \
-		{ $(pytest) -n 2 --dist worksteal --maxfail 4 || $(again); })
+		{ $(pytest) -n 2 --dist loadfile --maxfail 4 || $(again); })
 
 test-long: setup
 	$(call step,long tests,$(pytest) tests/long -rA)
