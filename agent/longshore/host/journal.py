@@ -57,7 +57,8 @@ class Journal:
         self._running: tuple[tuple[int, int], Sequence[Running]] | None = None
         with self._translated("open", (sqlite3.Error, OSError)):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._held = hold(path.with_suffix(".lock"))
+            # An object, so that the lock goes with a journal that nobody closed.
+            self._held = os.fdopen(hold(path.with_suffix(".lock")), "r+b", buffering=0)
             self._database = sqlite3.connect(
                 path, timeout=_BUSY, isolation_level=None, check_same_thread=False
             )
@@ -69,7 +70,7 @@ class Journal:
     def close(self) -> None:
         with self._lock:
             self._database.close()
-            os.close(self._held)
+            self._held.close()
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[Transaction]:
